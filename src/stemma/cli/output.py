@@ -1,0 +1,72 @@
+"""What a command prints: JSON through one function, tables and trees otherwise."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+    from stemma.pretrained import Pretrained
+
+Result = TypeVar("Result")
+
+
+def show(result: Result, as_json: bool, draw: Callable[[Result], Iterable[RenderableType]]) -> None:
+    """Print a command's result.
+
+    Args:
+        result: what JSON can hold.
+        as_json: print that JSON, indented by two.
+        draw: turns the same result into what rich prints.
+    """
+    if as_json:
+        typer.echo(json.dumps(result, ensure_ascii=False, allow_nan=False, indent=2))
+        return
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for part in draw(result):
+        console.print(part)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+    """A plain table; a column whose name ends in `#` holds figures and stands to the right."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False, collapse_padding=True)
+    for column in columns:
+        right = column.endswith("#")
+        drawn.add_column(column.rstrip("#"), justify="right" if right else "left", no_wrap=right, overflow="fold")
+    for row in rows:
+        drawn.add_row(*(Text(str(cell)) for cell in row))
+    return drawn
+
+
+@contextmanager
+def waiting(what: str) -> Iterator[None]:
+    """Show on a terminal that something takes a while; a pipe sees nothing."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+def open_model(name: str, dtype: str = "float32") -> Pretrained:
+    """Load a model for a command, with a sign of life on a terminal."""
+    with waiting(f"loading {name}"):
+        import stemma
+
+        return stemma.load(name, dtype=dtype)

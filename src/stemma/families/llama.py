@@ -1,0 +1,149 @@
+"""LLaMA and what follows from it."""
+
+from stemma.families.gpt import GPT2
+from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Permute, Rename, Tie, Variant
+from stemma.spec.parts import NO_BIAS, Dropout, Gated, LanguageModelHead, Normal, RMSNorm, Rotary
+
+_ACTIVATIONS = {
+    "silu": "silu",
+    "swish": "silu",
+    "gelu": "gelu",
+    "gelu_new": "gelu_tanh",
+    "gelu_pytorch_tanh": "gelu_tanh",
+}
+
+LLAMA_CHECKPOINT = Checkpoint(
+    model_type="llama",
+    variants=(
+        Variant("LlamaForCausalLM", (LanguageModelHead(tied=False),), "model."),
+        Variant("LlamaModel", ()),
+    ),
+    config=(
+        Key("vocab_size", "vocab_size"),
+        Key("hidden_size", "d_model"),
+        Key("intermediate_size", "d_ff"),
+        Key("num_hidden_layers", "n_layers"),
+        Key("num_attention_heads", "n_heads"),
+        Key("num_key_value_heads", "n_kv_heads", None),
+        Key("head_dim", "d_head", None),
+        Key("hidden_act", "feedforward.activation", "silu", _ACTIVATIONS),
+        Key("rms_norm_eps", "norm.eps", 1e-6),
+        Key("rope_theta", "position.base", 10_000.0, also=("rope_parameters.rope_theta",)),
+        Key("attention_bias", ("bias.inputs", "bias.output"), False),
+        Key("mlp_bias", "bias.feedforward", False),
+        Key("attention_dropout", "dropout.attention", 0.0),
+        Key("initializer_range", "initialisation.std", 0.02),
+        Key("tie_word_embeddings", "heads.lm.tied", False),
+        Constant("rope_scaling", None),
+        Constant("rope_parameters.rope_type", "default"),
+        Constant("rope_interleaved", False),
+        Fact("pretraining_tp"),
+        Fact("max_position_embeddings", 2048),
+        Fact("bos_token_id", 1),
+        Fact("eos_token_id", 2),
+    ),
+    weights=(
+        Rename("embeddings.token", "@embed_tokens"),
+        Rename(
+            "decoder.blocks.*.attention",
+            "@layers.*.self_attn",
+            {
+                "query": "q_proj",
+                "key": "k_proj",
+                "value": "v_proj",
+                "output": "o_proj",
+            },
+        ),
+        Rename(
+            "decoder.blocks.*.feedforward",
+            "@layers.*.mlp",
+            {
+                "gate": "gate_proj",
+                "up": "up_proj",
+                "down": "down_proj",
+            },
+        ),
+        Rename(
+            "decoder.blocks.*",
+            "@layers.*",
+            {
+                "attention_norm": "input_layernorm",
+                "feedforward_norm": "post_attention_layernorm",
+            },
+        ),
+        Rename("decoder.norm", "@norm"),
+        Rename("heads.lm", "lm_head"),
+        Tie("lm_head.weight", "@embed_tokens.weight"),
+        Ignore("@layers.*.self_attn.rotary_emb.inv_freq"),
+    ),
+    gguf=Gguf(
+        architecture="llama",
+        heads=(LanguageModelHead(tied=True),),
+        config=(
+            Key("embedding_length", "d_model"),
+            Key("feed_forward_length", "d_ff"),
+            Key("block_count", "n_layers"),
+            Key("attention.head_count", "n_heads"),
+            Key("attention.head_count_kv", "n_kv_heads", None),
+            Key("attention.key_length", "d_head", None, also=("rope.dimension_count",)),
+            Key("attention.layer_norm_rms_epsilon", "norm.eps"),
+            Key("rope.freq_base", "position.base", 10_000.0),
+            Constant("rope.scaling.type", "none"),
+            Constant("expert_count", 0),
+            *(Fact(name) for name in ("context_length", "vocab_size", "attention.value_length")),
+        ),
+        weights=(
+            Rename("embeddings.token", "token_embd"),
+            Permute(
+                "decoder.blocks.*.attention",
+                "blk.*",
+                {"query": "attn_q", "key": "attn_k"},
+                {"query": "n_heads", "key": "n_kv_heads"},
+            ),
+            Rename("decoder.blocks.*.attention", "blk.*", {"value": "attn_v", "output": "attn_output"}),
+            Rename("decoder.blocks.*.feedforward", "blk.*", {"gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}),
+            Rename("decoder.blocks.*", "blk.*", {"attention_norm": "attn_norm", "feedforward_norm": "ffn_norm"}),
+            Rename("decoder.norm", "output_norm"),
+            Rename("heads.lm", "output"),
+            Tie("output.weight", "token_embd.weight"),
+            Ignore("rope_freqs.weight"),
+        ),
+    ),
+)
+
+LLAMA = GPT2.derive(
+    "llama",
+    year=2023,
+    organisation="Meta AI",
+    paper="arXiv:2302.13971",
+    tokenizer="SentencePiece BPE with byte fallback, 32,000",
+    data="public text, 1.0T to 1.4T tokens",
+    context=2048,
+    position=Rotary(base=10_000.0),
+    norm=RMSNorm(eps=1e-6),
+    feedforward=Gated("silu"),
+    bias=NO_BIAS,
+    heads=(LanguageModelHead(tied=False),),
+    dropout=Dropout(),
+    initialisation=Normal(std=0.02),
+    sizes={
+        "7B": dict(n_layers=32, d_model=4096, n_heads=32, d_ff=11_008, vocab_size=32_000),
+        "13B": dict(n_layers=40, d_model=5120, n_heads=40, d_ff=13_824, vocab_size=32_000),
+        "33B": dict(n_layers=60, d_model=6656, n_heads=52, d_ff=17_920, vocab_size=32_000),
+        "65B": dict(n_layers=80, d_model=8192, n_heads=64, d_ff=22_016, vocab_size=32_000),
+    },
+    checkpoint=LLAMA_CHECKPOINT,
+)
+
+LLAMA2 = LLAMA.derive(
+    "llama2",
+    paper="arXiv:2307.09288",
+    data="public text, 2.0T tokens",
+    context=4096,
+    norm=RMSNorm(eps=1e-5),
+    sizes={
+        "7B": dict(n_layers=32, d_model=4096, n_heads=32, d_ff=11_008, vocab_size=32_000),
+        "13B": dict(n_layers=40, d_model=5120, n_heads=40, d_ff=13_824, vocab_size=32_000),
+        "70B": dict(n_layers=80, d_model=8192, n_heads=64, n_kv_heads=8, d_ff=28_672, vocab_size=32_000),
+    },
+)

@@ -1,0 +1,90 @@
+"""One block: attention, cross attention where there is an encoder, feed-forward; and where they are normalised."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stemma.nn.attention import Attention
+from stemma.nn.cache import LayerCache
+from stemma.nn.feedforward import FeedForward
+from stemma.nn.masks import Scores
+from stemma.nn.norms import Normalise
+from stemma.nn.positions import Rotation
+from stemma.spec.architecture import Architecture
+from stemma.spec.parts import Parallel, PostNorm
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a block is given besides the residual stream; the same for all blocks of a stack but for the caches.
+
+    Args:
+        scores: which keys are seen, in self-attention.
+        turn: rotary angles.
+        cache: keys and values of this block.
+        start: slots of the cache that are filled.
+        memory: the encoder's keys and values for this block.
+        memory_scores: which of the encoder's positions are seen.
+        attentions: where maps are put, if they are asked for.
+    """
+
+    scores: Scores
+    turn: Rotation | None = None
+    cache: LayerCache | None = None
+    start: int = 0
+    memory: LayerCache | None = None
+    memory_scores: Scores = Scores()
+    attentions: list[Tensor] | None = None
+
+
+class Block(nn.Module):
+    """One layer of a stack.
+
+    Args:
+        spec: the architecture.
+        crossing: whether it attends to an encoder's output too.
+    """
+
+    def __init__(self, spec: Architecture, crossing: bool) -> None:
+        super().__init__()
+        self.placement = spec.placement
+        self.dropout = spec.dropout.residual
+        self.attention = Attention(spec)
+        self.attention_norm = Normalise(spec.norm, spec.d_model)
+        if crossing:
+            self.cross_attention = Attention(spec)
+            self.cross_attention_norm = Normalise(spec.norm, spec.d_model)
+        self.feedforward = FeedForward(spec)
+        if not isinstance(spec.placement, Parallel):
+            self.feedforward_norm = Normalise(spec.norm, spec.d_model)
+
+    def forward(self, x: Float[Tensor, "B S D"], around: Surroundings) -> Float[Tensor, "B S D"]:
+        """The residual stream after this block."""
+        if isinstance(self.placement, Parallel):
+            normed = self.attention_norm(x)
+            return x + self._drop(self._attend(normed, around) + self.feedforward(normed))
+        if isinstance(self.placement, PostNorm):
+            x = self.attention_norm(x + self._drop(self._attend(x, around)))
+            if around.memory is not None:
+                x = self.cross_attention_norm(x + self._drop(self._look_up(x, around)))
+            return self.feedforward_norm(x + self._drop(self.feedforward(x)))
+        x = x + self._drop(self._attend(self.attention_norm(x), around))
+        if around.memory is not None:
+            x = x + self._drop(self._look_up(self.cross_attention_norm(x), around))
+        return x + self._drop(self.feedforward(self.feedforward_norm(x)))
+
+    def _attend(self, x: Tensor, around: Surroundings) -> Tensor:
+        return self.attention(
+            x, around.scores, turn=around.turn, cache=around.cache, start=around.start, attentions=around.attentions
+        )
+
+    def _look_up(self, x: Tensor, around: Surroundings) -> Tensor:
+        assert around.memory is not None, "asked for only where there is a memory"
+        return self.cross_attention.look_up(x, around.memory, around.memory_scores)
+
+    def _drop(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.dropout, self.training) if self.dropout else x

@@ -1,0 +1,50 @@
+"""The feed-forward network: each position by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from stemma.nn.linears import Fused
+from stemma.spec.architecture import Architecture
+from stemma.spec.parts import Activation, Gated
+
+ACTIVATION_FUNCTIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
+    "silu": functional.silu,
+}
+
+
+class FeedForward(nn.Module):
+    """down(f(up(x))), or down(f(gate(x)) * up(x)) where gated (Shazeer 2020, equation 6).
+
+    Args:
+        spec: the architecture.
+    """
+
+    def __init__(self, spec: Architecture) -> None:
+        super().__init__()
+        bias = spec.bias.feedforward
+        names = ("gate", "up") if isinstance(spec.feedforward, Gated) else ("up",)
+        for name in names:
+            self.add_module(name, nn.Linear(spec.d_model, spec.d_ff, bias=bias))
+        self.down = nn.Linear(spec.d_ff, spec.d_model, bias=bias)
+        self.activation = ACTIVATION_FUNCTIONS[spec.feedforward.activation]
+        self.dropout = spec.dropout.feedforward
+        self.fused = Fused(self, names)
+
+    def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
+        """The network's output for each position."""
+        first, *rest = self.fused(x)
+        inner = self.activation(first)
+        if rest:
+            inner = inner * rest[0]
+        if self.dropout and self.training:
+            inner = functional.dropout(inner, self.dropout)
+        return self.down(inner)

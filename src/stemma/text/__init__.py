@@ -1,0 +1,24 @@
+"""Strings <-> ids: every kind of vocabulary behind one Tokenizer, and chat templates."""
+
+from stemma.text.chat import render_chat
+from stemma.text.folder import read_tokenizer
+from stemma.text.gguf import from_gguf
+from stemma.text.padding import pad_rows, truncate
+from stemma.text.saving import save_tokenizer
+from stemma.text.sentencepiece import read_sentencepiece
+from stemma.text.stream import StreamDecoder
+from stemma.text.tokenizer import Encoding, Roles, Tokenizer
+
+__all__ = [
+    "Encoding",
+    "Roles",
+    "StreamDecoder",
+    "Tokenizer",
+    "from_gguf",
+    "pad_rows",
+    "read_sentencepiece",
+    "read_tokenizer",
+    "render_chat",
+    "save_tokenizer",
+    "truncate",
+]

@@ -39,8 +39,12 @@ ENCODER: dict[str, Any] = dict(stacks=Encoder(), heads=())
 BROKEN: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     (dict(n_layers=0), "n_layers", ("n_layers=0", "at least 1", "give the size")),
     (dict(vocab_size=True), "vocab_size", ("vocab_size=True", "whole number")),
-    (dict(d_model=24.0), "d_model", ("d_model=24.0", "whole number")),
-    (dict(position="rotary"), "position", ("position='rotary'", "one of Learned, Sinusoidal", "write position=Learned(")),
+    (dict(d_ff=96.0), "d_ff", ("d_ff=96.0", "whole number")),
+    (
+        dict(position="rotary"),
+        "position",
+        ("position='rotary'", "one of Learned, Sinusoidal", "write position=Learned("),
+    ),
     (dict(heads=LanguageModelHead()), "heads", ("must be a tuple", "write heads=(LanguageModelHead(),)")),
     (dict(n_kv_heads=4), "n_kv_heads", ("n_kv_heads=4 must divide n_heads=6", "use 1, 2, 3 or 6")),
     (dict(n_heads=5), "n_heads", ("n_heads=5 must divide d_model=24", "give d_head")),
@@ -49,25 +53,31 @@ BROKEN: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     (dict(position=Rotary(), d_head=5), "d_head", ("d_head=5 must be even", "even width")),
     (dict(position=RelativeBuckets(n_buckets=6)), "position.n_buckets", ("=6", "multiple of 4", "T5 uses 32")),
     (dict(position=RelativeBuckets(32, 32)), "position.max_distance", ("=32 must exceed n_buckets=32", "T5 uses 128")),
-    (dict(position=Sinusoidal(), d_model=25, d_head=4), "d_model", ("d_model=25 must be even", "even width")),
+    (dict(position=Sinusoidal(), d_model=25, d_head=8), "d_model", ("d_model=25 must be even", "even width")),
     (dict(norm=LayerNorm(eps=0.0)), "norm.eps", ("=0.0 must be positive", "1e-5")),
     (dict(feedforward=Plain("swish")), "feedforward.activation", ("='swish' is unknown", "relu", "silu")),  # type: ignore[arg-type]
     (dict(attention_scale=0.0), "attention_scale", ("=0.0 must be positive", "d_head ** -0.5")),
     (dict(attention=SlidingWindow(0)), "attention.window", ("=0", "at least 1", "in tokens")),
-    (dict(embedding=Embedding(segments=-1)), "embedding.segments", ("=-1 must not be negative", "use 0")),
+    (dict(embedding=Embedding(segments=-1), **ENCODER), "embedding.segments", ("=-1 must not be negative", "use 0")),
     (dict(dropout=Dropout(attention=1.0)), "dropout.attention", ("=1.0 must lie in [0, 1)", "0.1")),
     (dict(stacks=EncoderDecoder(0)), "stacks.n_decoder_layers", ("=0", "at least 1", "leave it out")),
     (dict(embedding=Embedding(segments=2)), "embedding.segments", ("=2 needs an encoder alone", "segments=0")),
     (dict(placement=Parallel(), **ENCODER), "placement", ("=Parallel() needs a decoder alone", "PreNorm()")),
     (dict(heads=(LanguageModelHead(), LanguageModelHead(tied=False))), "heads", ("must appear once", "leave out")),
     (dict(heads=(Pooler(),)), "heads", ("'Pooler' needs an encoder alone", "use LanguageModelHead()")),
-    (ENCODER | dict(heads=(LanguageModelHead(),)), "heads", ("'LanguageModelHead' needs a decoder", "use MaskedLMHead()")),
+    (
+        ENCODER | dict(heads=(LanguageModelHead(),)),
+        "heads",
+        ("'LanguageModelHead' needs a decoder", "use MaskedLMHead()"),
+    ),
     (ENCODER | dict(heads=(NextSentenceHead(),)), "heads", ("reads the pooled vector", "add Pooler()")),
     (ENCODER | dict(heads=(MaskedLMHead("elu"),)), "heads.mlm.activation", ("='elu' is unknown", "gelu")),  # type: ignore[arg-type]
 ]
 
 
-@pytest.mark.parametrize(("changes", "field", "words"), BROKEN, ids=lambda value: value if isinstance(value, str) else "")
+@pytest.mark.parametrize(
+    ("changes", "field", "words"), BROKEN, ids=lambda value: value if isinstance(value, str) else ""
+)
 def test_a_broken_rule_is_named(changes: dict[str, Any], field: str, words: tuple[str, ...]) -> None:
     with pytest.raises(SpecError) as caught:
         Architecture(**SOUND | changes)
@@ -104,10 +114,10 @@ def test_all_faults_come_at_once() -> None:
 
 
 def test_faults_of_type_come_at_once_and_first() -> None:
-    """What follows from a size that is no size is not blamed."""
+    """A class where a value is due is one of them; rules between fields wait until the types are right."""
     with pytest.raises(SpecError) as caught:
-        Architecture(**SOUND | dict(n_layers=0, vocab_size=-1, d_model=0, stacks=Decoder))
-    assert [fault.field for fault in caught.value.faults] == ["n_layers", "d_model", "d_head", "vocab_size", "stacks"]
+        Architecture(**SOUND | dict(n_layers=0, vocab_size=-1, n_kv_heads=4, stacks=Decoder))
+    assert [fault.field for fault in caught.value.faults] == ["n_layers", "vocab_size", "stacks"]
 
 
 def test_divisors_in_words() -> None:

@@ -145,9 +145,10 @@ class Plan:
         for name in tensors.infos:
             match self._extra(name):
                 case Tie() as tie if name != (original := sources[self._target(tie, name)]):
-                    if not _identical(tensors.read(name), tensors.read(original)):
-                        rule = f"must equal {original}, to which the configuration ties it"
-                        found.append(Fault(name, "other values", rule, "set tie_word_embeddings to false"))
+                    if not identical(tensors.read(name), tensors.read(original)):
+                        rule = f"must equal {original}, of which it is a copy"
+                        remedy = "set tie_word_embeddings to false where it is an output of its own, or ignore it"
+                        found.append(Fault(name, "other values", rule, remedy))
                 case Zero() if tensors.read(name).count_nonzero():
                     rule = "must be zero: this architecture has no such parameter"
                     found.append(Fault(name, "other values", rule, "give the architecture the parameter"))
@@ -297,7 +298,7 @@ def _fill(pattern: str, stars: Sequence[str]) -> str:
     return pattern
 
 
-def _identical(first: Tensor, second: Tensor) -> bool:
+def identical(first: Tensor, second: Tensor) -> bool:
     """Equal bit for bit, so that a NaN equals itself."""
     if first.dtype != second.dtype or first.shape != second.shape:
         return False

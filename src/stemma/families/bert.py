@@ -96,7 +96,7 @@ BERT_CHECKPOINT = Checkpoint(
                 "feedforward_norm": "output.LayerNorm",
             },
         ),
-        Rename("heads.pooler", "@pooler"),
+        Rename("heads.pooler", "@pooler.dense"),
         Rename("heads.nsp", "cls.seq_relationship"),
         Rename(
             "heads.mlm",
@@ -104,12 +104,12 @@ BERT_CHECKPOINT = Checkpoint(
             {
                 "dense": "transform.dense",
                 "norm": "transform.LayerNorm",
-                "bias": "bias",
+                "bias": "decoder.bias",
                 "weight": "decoder.weight",
             },
         ),
         Tie("cls.predictions.decoder.weight", "@embeddings.word_embeddings.weight"),
-        Tie("cls.predictions.decoder.bias", "cls.predictions.bias", written=True),
+        Tie("cls.predictions.bias", "cls.predictions.decoder.bias", written=True),
         Ignore("@embeddings.position_ids"),
     ),
     gguf=Gguf(

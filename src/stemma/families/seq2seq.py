@@ -53,6 +53,7 @@ MARIAN = Checkpoint(
         Constant("add_bias_logits", False),
         Constant("static_position_embeddings", True),
         Constant("extra_pos_embeddings", 0),
+        Constant("is_decoder", False),
         *(
             Fact(name)
             for name in (
@@ -154,6 +155,7 @@ def _t5(up: dict[str, str]) -> Checkpoint:
             Key("feed_forward_proj", "feedforward", "relu", _T5_ACTIVATIONS),
             Key("dropout_rate", _T5_DROPOUT, 0.1),
             Key("tie_word_embeddings", "heads.lm.scaled", True, also=("scale_decoder_outputs",)),
+            Constant("is_decoder", False),
             *(Fact(name) for name in _T5_INERT),
             Fact("decoder_start_token_id", 0),
             Fact("pad_token_id", 0),

@@ -84,7 +84,8 @@ class Attention(nn.Module):
         self.key = nn.Linear(spec.d_model, shared, bias=bias.inputs)
         self.value = nn.Linear(spec.d_model, shared, bias=bias.inputs)
         self.output = nn.Linear(inner, spec.d_model, bias=bias.output)
-        self.fused = Fused(self, ("query", "key", "value"))
+        self.inputs = Fused(self, ("query", "key", "value"))
+        self.ending = Fused(self, ("output",))
 
     def forward(
         self,
@@ -106,7 +107,7 @@ class Attention(nn.Module):
             start: slots of the cache that are filled.
             attentions: where the map (B H S T) is put, if it is asked for.
         """
-        query, key, value = (self._heads(part) for part in self.fused(x))
+        query, key, value = (self._heads(part) for part in self.inputs(x))
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
         if cache is not None:
@@ -141,4 +142,4 @@ class Attention(nn.Module):
         if attentions is not None:
             attentions.append(attention_weights(query, key, scores, self.scale))
         mixed = attend(query, key, value, scores, self.scale, dropout)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return self.ending(mixed.transpose(1, 2).flatten(2))[0]

@@ -84,7 +84,7 @@ class Block(nn.Module):
 
     def _look_up(self, x: Tensor, around: Surroundings) -> Tensor:
         assert around.memory is not None, "asked for only where there is a memory"
-        return self.cross_attention.look_up(x, around.memory, around.memory_scores)
+        return self.cross_attention.look_up(x, around.memory, around.memory_scores, around.attentions)
 
     def _drop(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout, self.training) if self.dropout else x

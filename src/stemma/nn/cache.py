@@ -131,6 +131,7 @@ class Cache:
             self._adopt(slots)
         if self.starts is not None:
             self.starts = self.starts[rows]
+            self.first_start = int(self.starts.min()) if len(rows) else 0
         if self.memory is not None:
             self.memory = self.memory.reorder(rows)
 

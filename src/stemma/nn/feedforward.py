@@ -37,14 +37,15 @@ class FeedForward(nn.Module):
         self.down = nn.Linear(spec.d_ff, spec.d_model, bias=bias)
         self.activation = ACTIVATION_FUNCTIONS[spec.feedforward.activation]
         self.dropout = spec.dropout.feedforward
-        self.fused = Fused(self, names)
+        self.inputs = Fused(self, names)
+        self.ending = Fused(self, ("down",))
 
     def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """The network's output for each position."""
-        first, *rest = self.fused(x)
+        first, *rest = self.inputs(x)
         inner = self.activation(first)
         if rest:
             inner = inner * rest[0]
         if self.dropout and self.training:
             inner = functional.dropout(inner, self.dropout)
-        return self.down(inner)
+        return self.ending(inner)[0]

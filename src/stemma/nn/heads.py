@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 
 from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
+from stemma.nn.linears import Scoring
 from stemma.nn.norms import Normalise
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import LanguageModelHead, MaskedLMHead, NextSentenceHead, Pooler
@@ -26,6 +26,7 @@ class LanguageModelling(nn.Module):
         self.scale = spec.d_model**-0.5 if head.scaled else 1.0
         self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
         self.bias = nn.Parameter(torch.empty(spec.vocab_size)) if head.bias else None
+        self.scoring = Scoring()
 
     def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"]) -> Float[Tensor, "B S V"]:
         """The logits.
@@ -36,7 +37,11 @@ class LanguageModelling(nn.Module):
         """
         if self.scale != 1.0:
             x = x * self.scale
-        return functional.linear(x, table if self.weight is None else self.weight, self.bias)
+        return self.scoring(x, table if self.weight is None else self.weight, self.bias)
+
+    def pack(self, table: Float[Tensor, "V D"]) -> None:
+        """Pack the table, or the matrix that stands for it."""
+        self.scoring.pack(table if self.weight is None else self.weight, self.bias)
 
 
 class MaskedModelling(nn.Module):
@@ -54,11 +59,12 @@ class MaskedModelling(nn.Module):
         self.norm = Normalise(spec.norm, spec.d_model)
         self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
         self.bias = nn.Parameter(torch.empty(spec.vocab_size))
+        self.scoring = Scoring()
 
     def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"]) -> Float[Tensor, "B S V"]:
         """The logits; see `LanguageModelling.forward`."""
         hidden = self.norm(self.activation(self.dense(x)))
-        return functional.linear(hidden, table if self.weight is None else self.weight, self.bias)
+        return self.scoring(hidden, table if self.weight is None else self.weight, self.bias)
 
 
 def build_heads(spec: Architecture) -> nn.ModuleDict:

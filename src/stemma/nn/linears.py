@@ -1,22 +1,79 @@
-"""Linear maps of one input, run as a single product where nothing is trained."""
+"""Linear maps of one input, run as one product over prepacked weights where nothing is trained."""
 
 from __future__ import annotations
 
-from itertools import accumulate
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+# Rows of the input for which weights are laid out; measured to serve one row and hundreds equally well.
+_TYPICAL_ROWS = 512
+
+
+class Parts(NamedTuple):
+    """Matrices (out, in) that share an input, and an offset for each or none at all."""
+
+    weights: Sequence[Tensor]
+    biases: Sequence[Tensor]
+
+    def stamp(self) -> list[tuple[int, int]]:
+        """What changes when a tensor is written to in place (its version) or exchanged (its address)."""
+        return [(part.data_ptr(), part._version) for part in (*self.weights, *self.biases)]
+
+    def packable(self) -> bool:
+        """Whether torch, the processor and the tensors allow prepacked products (oneDNN)."""
+        weight = self.weights[0]
+        if weight.device.type != "cpu" or weight.is_inference() or not torch._C._has_mkldnn:
+            return False
+        half = weight.dtype == torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+        return bool(half) or weight.dtype == torch.float32
+
+
+class Packed:
+    """A product over a packed copy of matrices: side by side, in the order in which the processor reads them fastest.
+
+    The copy is used only while the matrices are what they were when it was made, and only where neither a gradient nor
+    a compiled graph is asked for.
+    """
+
+    def __init__(self) -> None:
+        self._weight: Tensor | None = None
+        self._bias: Tensor | None = None
+        self._stamp: list[tuple[int, int]] = []
+
+    def __getstate__(self) -> dict[str, object]:
+        # A packed weight can be neither copied nor pickled; it can be made again.
+        return {"_weight": None, "_bias": None, "_stamp": []}
+
+    def pack(self, parts: Parts) -> None:
+        """Make the copy; without effect where it is impossible."""
+        if not parts.packable():
+            return
+        self._weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat(list(parts.weights)).detach(), _TYPICAL_ROWS)
+        self._bias = torch.cat(list(parts.biases)).detach() if parts.biases else None
+        self._stamp = parts.stamp()
+
+    def serves(self, parts: Parts) -> bool:
+        """Whether the copy may stand for the matrices here."""
+        if self._weight is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
+            return False
+        return self._stamp == parts.stamp()
+
+    def __call__(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S rows"]:
+        """x W^T + b."""
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+        return product
+
 
 class Fused:
-    """Several maps of one input, side by side.
+    """Linear maps of one input, which stay modules of their own: each can be adapted, frozen or replaced by its role.
 
-    The maps stay modules and parameters of their own, so that each can be adapted, frozen or replaced by its role. For
-    inference `pack` lays their weights side by side in one block of memory, of which each weight then is a view: one
-    large product is up to twice as fast as several small ones. The block is used only as long as the weights lie in it
-    and no gradient is asked for.
+    After `pack` they run as one product. A map that was replaced by another kind of module, or that carries hooks, is
+    called by itself.
 
     Args:
         owner: the module that holds the maps.
@@ -26,56 +83,46 @@ class Fused:
     def __init__(self, owner: nn.Module, names: tuple[str, ...]) -> None:
         self._owner = owner
         self._names = names
-        self._weight: Tensor | None = None
-        self._bias: Tensor | None = None
-
-    def __getstate__(self) -> dict[str, object]:
-        # A copy's weights are its own: they no longer lie in this block.
-        return {**self.__dict__, "_weight": None, "_bias": None}
-
-    @property
-    def maps(self) -> list[nn.Module]:
-        """The maps, in order."""
-        return [getattr(self._owner, name) for name in self._names]
+        self._packed = Packed()
 
     def pack(self) -> None:
-        """Lay the weights side by side; without effect where a map was replaced by something else."""
-        maps = self.maps
-        linears = [part for part in maps if type(part) is nn.Linear]
-        if len(linears) < len(maps):
-            return
-        weight = torch.cat([part.weight.detach() for part in linears])
-        if weight.dtype == torch.float32:
-            # Products with one row read a matrix of single precision faster along its columns.
-            weight = weight.t().contiguous().t()
-        self._weight = weight
-        self._bias = torch.cat([part.bias.detach() for part in linears]) if linears[0].bias is not None else None
-        for part, rows in zip(linears, self._rows(linears), strict=True):
-            part.weight.data = weight[rows]
-            if self._bias is not None:
-                part.bias.data = self._bias[rows]
+        """Make the packed copy; without effect where it is impossible."""
+        if (parts := self._parts()) is not None:
+            self._packed.pack(parts)
 
     def __call__(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor, ...]:
         """The output of each map, B S (its width)."""
-        if not self._packed():
-            return tuple(part(x) for part in self.maps)
-        assert self._weight is not None
-        widths = [part.out_features for part in self.maps if isinstance(part, nn.Linear)]
-        return torch.split(functional.linear(x, self._weight, self._bias), widths, -1)
+        parts = self._parts()
+        if parts is not None and self._packed.serves(parts):
+            return torch.split(self._packed(x), [len(weight) for weight in parts.weights], -1)
+        return tuple(getattr(self._owner, name)(x) for name in self._names)
 
-    def _packed(self) -> bool:
-        # A compiler fuses and lays out by itself, and would take the block for a constant.
-        if self._weight is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
-            return False
-        base = self._weight.data_ptr()
-        maps = [part for part in self.maps if type(part) is nn.Linear]
-        step = self._weight.stride(0) * self._weight.element_size()
-        rows = self._rows(maps)
-        return len(maps) == len(self._names) and all(
-            part.weight.data_ptr() == base + step * place.start for part, place in zip(maps, rows, strict=True)
-        )
+    def _parts(self) -> Parts | None:
+        maps = [self._owner._modules[name] for name in self._names]
+        linears = [part for part in maps if type(part) is nn.Linear and not part._forward_hooks]
+        if len(linears) < len(maps):
+            return None
+        return Parts([part.weight for part in linears], [part.bias for part in linears if part.bias is not None])
 
-    @staticmethod
-    def _rows(maps: list[nn.Linear]) -> list[slice]:
-        stops = list(accumulate(part.out_features for part in maps))
-        return [slice(stop - part.out_features, stop) for stop, part in zip(stops, maps, strict=True)]
+
+class Scoring:
+    """The product of hidden states with a vocabulary's table."""
+
+    def __init__(self) -> None:
+        self._packed = Packed()
+
+    def pack(self, table: Float[Tensor, "V D"], bias: Float[Tensor, " V"] | None) -> None:
+        """Make the packed copy; without effect where it is impossible."""
+        self._packed.pack(_table(table, bias))
+
+    def __call__(
+        self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"], bias: Float[Tensor, " V"] | None
+    ) -> Float[Tensor, "B S V"]:
+        """x table^T + bias."""
+        if self._packed.serves(_table(table, bias)):
+            return self._packed(x)
+        return functional.linear(x, table, bias)
+
+
+def _table(table: Tensor, bias: Tensor | None) -> Parts:
+    return Parts([table], [] if bias is None else [bias])

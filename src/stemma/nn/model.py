@@ -14,7 +14,7 @@ from stemma.nn.blocks import Block
 from stemma.nn.cache import Cache, LookUp
 from stemma.nn.embeddings import Embeddings, check_ids, check_length
 from stemma.nn.feedforward import FeedForward
-from stemma.nn.heads import build_heads
+from stemma.nn.heads import LanguageModelling, build_heads
 from stemma.nn.initialize import initialise
 from stemma.nn.masks import Mask
 from stemma.nn.positions import position_ids
@@ -42,7 +42,8 @@ class Output:
 
     Args:
         hidden: last hidden states; the decoder's where there are two stacks.
-        logits: scores of the vocabulary, where the architecture has a language modelling head.
+        logits: scores of the vocabulary, where the architecture has a language modelling head; on request those of the
+            last position alone.
         pooled: tanh of the pooled first position, where there is a pooler.
         next_sentence: two scores, where there is such a head.
         memory: the encoder's output, where there are two stacks.
@@ -51,7 +52,7 @@ class Output:
     """
 
     hidden: Float[Tensor, "B S D"]
-    logits: Float[Tensor, "B S V"] | None = None
+    logits: Float[Tensor, "B read V"] | None = None
     pooled: Float[Tensor, "B D"] | None = None
     next_sentence: Float[Tensor, "B 2"] | None = None
     memory: Memory | None = None
@@ -208,10 +209,17 @@ class Model(nn.Module):
         )
 
     def pack(self) -> Model:
-        """Lay weights that share an input side by side, which makes inference faster; values do not change."""
+        """Make a copy of the weights in the processor's own order, which makes inference up to twice as fast.
+
+        The copy is used where no gradient is asked for, and forgotten as soon as a weight changes. It takes as much
+        memory again as the weights.
+        """
         for module in self.modules():
             if isinstance(module, Attention | FeedForward):
-                module.fused.pack()
+                module.inputs.pack()
+                module.ending.pack()
+            elif isinstance(module, LanguageModelling):
+                module.pack(self.embeddings.token.weight)
         return self
 
     def _encode_only(
@@ -220,7 +228,7 @@ class Model(nn.Module):
         assert self.encoder is not None, "an encoder-only model has one"
         x = self.embeddings(tokens, positions, segments)
         hidden = self.encoder(x, positions, seen, hiddens=record.hiddens, attentions=record.attentions)
-        pooled = torch.tanh(self.heads["pooler"](hidden[:, 0])) if "pooler" in self.heads else None
+        pooled = torch.tanh(self.heads["pooler"](_first(hidden, seen.keys))) if "pooler" in self.heads else None
         return Output(
             hidden=hidden,
             logits=self.heads["mlm"](hidden, self.embeddings.token.weight) if "mlm" in self.heads else None,
@@ -296,6 +304,13 @@ class Model(nn.Module):
             length = int(positions.max()) + 1
         if length is not None:
             check_length(length, self.architecture)
+
+
+def _first(hidden: Tensor, mask: Tensor | None) -> Tensor:
+    """The vector of each row's first real token."""
+    if mask is None:
+        return hidden[:, 0]
+    return hidden[torch.arange(hidden.shape[0], device=hidden.device), mask.int().argmax(-1)]
 
 
 def _kept(tensors: list[Tensor] | None) -> tuple[Tensor, ...] | None:

@@ -8,6 +8,7 @@ from stemma.text.saving import save_tokenizer
 from stemma.text.sentencepiece import read_sentencepiece
 from stemma.text.stream import StreamDecoder
 from stemma.text.tokenizer import Encoding, Roles, Tokenizer
+from stemma.text.train import train
 
 __all__ = [
     "Encoding",
@@ -20,5 +21,6 @@ __all__ = [
     "read_tokenizer",
     "render_chat",
     "save_tokenizer",
+    "train",
     "truncate",
 ]

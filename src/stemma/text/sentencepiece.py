@@ -186,7 +186,7 @@ def backend_of(
 
 
 def _scored(model: SentencePieceModel) -> list[tuple[str, float]]:
-    """The pieces' scores; a user-defined piece gets one that no other way to cut the text beats, as in SentencePiece."""
+    """The pieces' scores; a user-defined piece gets one that no other cut beats, as in SentencePiece."""
     best = max((score for _, score, kind in model.pieces if kind == PieceType.NORMAL), default=0.0)
     return [
         (text, len(text.encode()) * best - 0.1 if kind == PieceType.USER_DEFINED else score)

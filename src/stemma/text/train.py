@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
@@ -12,7 +15,8 @@ from tokenizers import models, normalizers, pre_tokenizers, trainers
 from stemma.errors import Fault, TokenizerError
 from stemma.text import assemble
 from stemma.text.tokenizer import ROLES, Kind, Roles, Tokenizer
-from stemma.text.vocabulary import check
+from stemma.text.unigram import train_unigram
+from stemma.text.vocabulary import Merge, check
 
 _SPECIAL: dict[Kind, dict[str, str]] = {
     "bytebpe": {"bos": "<|endoftext|>", "eos": "<|endoftext|>"},
@@ -21,6 +25,17 @@ _SPECIAL: dict[Kind, dict[str, str]] = {
     "unigram": {"pad": "<pad>", "eos": "</s>", "unk": "<unk>"},
 }
 _WHERE = "train"
+_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """What to learn: how many tokens, the special ones in the order of their ids, and their roles."""
+
+    size: int
+    marks: list[str]
+    roles: dict[str, str]
+    lowercase: bool
 
 
 def train(
@@ -38,7 +53,7 @@ def train(
         source: texts, or paths of UTF-8 files that are read line by line.
         kind: `bytebpe` as GPT-2, `bpe` as LLaMA, `wordpiece` as BERT or `unigram` as T5.
         vocab_size: how many tokens at most, special ones included.
-        special: the token of each role (`bos`, `eos`, `pad`, `unk`, `mask`, `cls`, `sep`); None: what the kind's model has.
+        special: the token of each role (`bos`, `eos`, `pad`, ...); None: what the kind's model has.
         extra: further special tokens, which get the ids after those.
         lowercase: whether a WordPiece vocabulary is one of small letters.
 
@@ -47,7 +62,7 @@ def train(
 
     >>> tokenizer = train(["low lower lowest"] * 3, vocab_size=260)
     >>> [tokenizer.text_of(i) for i in tokenizer.encode("lower")]
-    ['low', 'er']
+    ['low', 'e', 'r']
     """
     if kind not in _SPECIAL:
         raise TokenizerError(_WHERE, Fault("kind", kind, "is no kind of vocabulary", f"use {', '.join(_SPECIAL)}"))
@@ -64,7 +79,10 @@ def train(
     if isinstance(source, (str, Path)):
         faults.append(Fault("source", source, "must be a list or an iterator", "put it in a list"))
     check(_WHERE, faults)
-    backend = _TRAINERS[kind](_texts(source), vocab_size, marks, roles, lowercase)
+    backend = _TRAINERS[kind](_Plan(vocab_size, marks, roles, lowercase), _texts(source))
+    if (size := backend.get_vocab_size()) > vocab_size:
+        rule = f"is less than the {size} that the text's characters need"
+        raise TokenizerError(_WHERE, Fault("vocab_size", vocab_size, rule, "ask for a larger vocabulary"))
     assemble.mark(backend, marks)
     _frame(backend, kind, roles)
     return Tokenizer(backend, Roles(**{role: backend.token_to_id(token) for role, token in roles.items()}))
@@ -89,30 +107,85 @@ def _texts(source: Iterable[str | Path]) -> Iterator[str]:
         raise TokenizerError(_WHERE, Fault("source", [], "holds no text", "give texts or files"))
 
 
-def _words(
-    texts: Iterable[str], normalizer: normalizers.Normalizer | None, splitter: pre_tokenizers.PreTokenizer
+def _learn(
+    texts: Iterable[str],
+    size: int,
+    first: Sequence[str],
+    splitter: pre_tokenizers.PreTokenizer,
+    normalizer: normalizers.Normalizer | None = None,
+    **options: Any,
+) -> tuple[dict[str, int], list[Merge]]:
+    """Learn the tokens and merges of BPE (Sennrich et al. 2016, section 3.2); `first` get the first ids."""
+    learner = tokenizers.Tokenizer(models.BPE())
+    learner.pre_tokenizer = splitter
+    if normalizer is not None:
+        learner.normalizer = normalizer
+    trainer = trainers.BpeTrainer(vocab_size=size, special_tokens=list(first), show_progress=False, **options)
+    learner.train_from_iterator(texts, trainer)
+    state = json.loads(learner.model.__getstate__())
+    return state["vocab"], [(left, right) for left, right in state["merges"]]
+
+
+def _train_bytebpe(plan: _Plan, texts: Iterable[str]) -> tokenizers.Tokenizer:
+    splitter = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    vocab, merges = _learn(texts, plan.size, plan.marks, splitter, initial_alphabet=alphabet)
+    return assemble.byte_bpe(vocab, merges, _WHERE)
+
+
+def _sentence(rules: assemble.SentenceRules) -> tuple[normalizers.Normalizer, pre_tokenizers.PreTokenizer]:
+    """What a text becomes before pieces are learnt, and where its words begin."""
+    backend = rules.give(tokenizers.Tokenizer(models.BPE()))
+    return backend.normalizer, pre_tokenizers.Split(assemble.SPACE, behavior="merged_with_next")
+
+
+def _train_bpe(plan: _Plan, texts: Iterable[str]) -> tokenizers.Tokenizer:
+    rules = assemble.SentenceRules(byte_pieces=True)
+    normalizer, splitter = _sentence(rules)
+    first = [*plan.marks, *(f"<0x{byte:02X}>" for byte in range(256))]
+    vocab, merges = _learn(texts, plan.size, first, splitter, normalizer)
+    return assemble.sentence_bpe(vocab, merges, _WHERE, rules, unk=plan.roles["unk"])
+
+
+def _count_words(
+    texts: Iterable[str], normalizer: normalizers.Normalizer, splitter: pre_tokenizers.PreTokenizer
 ) -> dict[str, int]:
-    """Count the words of texts; sorted, so that the order of the texts cannot matter."""
+    """The words of texts with their counts; sorted, so that the order of the texts cannot matter."""
     counts: Counter[str] = Counter()
     for text in texts:
-        clean = normalizer.normalize_str(text) if normalizer is not None else text
-        counts.update(word for word, _ in splitter.pre_tokenize_str(clean))
+        counts.update(word for word, _ in splitter.pre_tokenize_str(normalizer.normalize_str(text)))
     return dict(sorted(counts.items()))
 
 
-def _learn_merges(
-    words: Mapping[str, int], size: int, first: list[str], prefix: str = ""
-) -> tuple[list[str], list[assemble.Merge]]:
-    """Learn merges: the tokens in the order of their ids, which begin with `first`, and the merges."""
-    learner = tokenizers.Tokenizer(models.BPE())
-    trainer = trainers.BpeTrainer(
-        vocab_size=size, special_tokens=first, continuing_subword_prefix=prefix or None, show_progress=False
+def _train_wordpiece(plan: _Plan, texts: Iterable[str]) -> tokenizers.Tokenizer:
+    unk = plan.roles["unk"]
+    rules = assemble.wordpiece({unk: 0}, _WHERE, unk=unk, lowercase=plan.lowercase)
+    words = _count_words(texts, rules.normalizer, rules.pre_tokenizer)
+    # The library numbers these in the order of a randomly seeded hash map, unless they are there before.
+    inner = sorted({f"##{character}" for word in words for character in word[1:]})
+    repeated = (
+        "\n".join([word] * min(_CHUNK, count - done))
+        for word, count in words.items()
+        for done in range(0, count, _CHUNK)
     )
-    learner.pre_tokenizer = pre_tokenizers.Split("\n", behavior="removed")
-    learner.train_from_iterator(("\n".join([word] * count) for word, count in words.items()), trainer)
-    vocab = learner.get_vocab()
-    raw = learner.model.__getstate__()
-    return sorted(vocab, key=vocab.__getitem__), [tuple(pair) for pair in raw["merges"]]
+    splitter = pre_tokenizers.Split("\n", behavior="removed")
+    vocab, _ = _learn(repeated, plan.size, [*plan.marks, *inner], splitter, continuing_subword_prefix="##")
+    return assemble.wordpiece(vocab, _WHERE, unk=unk, lowercase=plan.lowercase)
+
+
+def _train_unigram(plan: _Plan, texts: Iterable[str]) -> tokenizers.Tokenizer:
+    rules = assemble.SentenceRules(trim=True, before=(normalizers.NFKC(),))
+    pieces = train_unigram(_count_words(texts, *_sentence(rules)), plan.size - len(plan.marks))
+    marks = [(mark, 0.0) for mark in plan.marks]
+    return assemble.unigram([*marks, *pieces], _WHERE, rules, unk=plan.marks.index(plan.roles["unk"]))
+
+
+_TRAINERS: dict[Kind, Callable[[_Plan, Iterable[str]], tokenizers.Tokenizer]] = {
+    "bytebpe": _train_bytebpe,
+    "bpe": _train_bpe,
+    "wordpiece": _train_wordpiece,
+    "unigram": _train_unigram,
+}
 
 
 def _frame(backend: tokenizers.Tokenizer, kind: Kind, roles: Mapping[str, str]) -> None:

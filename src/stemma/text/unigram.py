@@ -14,29 +14,27 @@ _ROUNDS = 2
 _KEPT = 0.75
 
 
-def train_unigram(words: Mapping[str, int], size: int, alphabet: Sequence[str] = ()) -> list[tuple[str, float]]:
+def train_unigram(words: Mapping[str, int], size: int) -> list[tuple[str, float]]:
     """Find pieces and their log-probabilities.
 
-    All frequent substrings are pieces at first; expectation-maximisation gives them probabilities, and of those that are no
-    single character the quarter that the text misses least is dropped, until `size` are left.
+    All frequent substrings are pieces at first; expectation-maximisation gives them probabilities, and of those longer
+    than a character the quarter that the text misses least is dropped, until `size` are left.
 
     Args:
         words: every word of the text with its count, spaces written `▁`.
         size: how many pieces to keep; never fewer than there are characters.
-        alphabet: characters that are kept beside those of the words.
 
     Returns:
         the pieces, the likeliest first.
 
     >>> [piece for piece, _ in train_unigram({"▁ab": 9, "▁a": 3}, 4)]
-    ['▁a', 'b', 'a', '▁']
+    ['▁ab', 'a', '▁', 'b']
     """
-    characters = sorted({*alphabet, *(character for word in words for character in word)})
+    characters = sorted({character for word in words for character in word})
     pieces = _seed(words, characters, 4 * size)
     while True:
         for _ in range(_ROUNDS):
-            expected, _ = _expect(words, pieces)
-            pieces = _maximise(expected, characters)
+            pieces = _maximise(_expect(words, pieces), characters)
         if len(pieces) <= max(size, len(characters)):
             break
         pieces = _prune(words, pieces, characters, max(size, len(characters), int(_KEPT * len(pieces))))
@@ -63,10 +61,9 @@ def _seed(words: Mapping[str, int], characters: Sequence[str], size: int) -> dic
     return _normalised({**{c: float(single[c] or 1) for c in characters}, **{piece: gains[piece] for piece in best}})
 
 
-def _expect(words: Mapping[str, int], pieces: Mapping[str, float]) -> tuple[dict[str, float], float]:
-    """How often each piece is expected in the text, over all ways to cut it, and the text's log-likelihood."""
+def _expect(words: Mapping[str, int], pieces: Mapping[str, float]) -> dict[str, float]:
+    """How often each piece is expected in the text, over all ways to cut it (forward-backward)."""
     expected = dict.fromkeys(pieces, 0.0)
-    likelihood = 0.0
     for word, count in words.items():
         arcs = _arcs(word, pieces)
         forward = [0.0] * (len(word) + 1)
@@ -80,8 +77,7 @@ def _expect(words: Mapping[str, int], pieces: Mapping[str, float]) -> tuple[dict
             for start, piece in arcs[end]:
                 weight = math.exp(forward[start] + pieces[piece] + backward[end] - forward[-1])
                 expected[piece] += count * weight
-        likelihood += count * forward[-1]
-    return expected, likelihood
+    return expected
 
 
 def _arcs(word: str, pieces: Mapping[str, float]) -> list[list[tuple[int, str]]]:

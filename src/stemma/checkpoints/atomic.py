@@ -1,0 +1,66 @@
+"""A folder that appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from stemma.errors import CheckpointError, Fault
+
+
+@contextmanager
+def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """A folder to fill, which takes the target's name once every file in it is on the disk.
+
+    Args:
+        target: the folder's name in the end.
+        overwrite: replace what stands there.
+
+    Raises:
+        CheckpointError: the target stands already, or cannot be made.
+    """
+    target = target.absolute()
+    if target.exists() and not overwrite:
+        raise CheckpointError(str(target), Fault("folder", target.name, "exists already", "choose another, or overwrite=True"))
+    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        for path in (*partial.rglob("*"), partial):
+            _sync(path)
+        _take_place(partial, target)
+        _sync(target.parent)
+    except OSError as error:
+        rule = f"cannot be written: {error.strerror or error}"
+        raise CheckpointError(str(target), Fault("folder", target.name, rule, "choose another folder")) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _take_place(partial: Path, target: Path) -> None:
+    if not target.exists():
+        partial.rename(target)
+        return
+    old = partial.with_suffix(".old")
+    target.rename(old)
+    try:
+        partial.rename(target)
+    except OSError:
+        old.rename(target)
+        raise
+    if old.is_dir():
+        shutil.rmtree(old)
+    else:
+        old.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

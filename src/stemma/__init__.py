@@ -1,1 +1,65 @@
 """The family tree of language models as running code."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stemma import families, generation, nn, spec, text
+    from stemma.generation import Beam, DiverseBeam, Greedy, Sample, StochasticBeam
+    from stemma.nn import Model
+    from stemma.pretrained import Pretrained, load
+    from stemma.spec import (
+        Architecture,
+        Decoder,
+        Encoder,
+        EncoderDecoder,
+        Gated,
+        LayerNorm,
+        Learned,
+        Plain,
+        RMSNorm,
+        Rotary,
+        Sinusoidal,
+        SlidingWindow,
+    )
+    from stemma.text import Tokenizer
+
+# Where each public name lives; it is imported when it is first used, so that `import stemma` costs nothing.
+_HOMES = {
+    "stemma": ("families", "generation", "nn", "spec", "text"),
+    "stemma.generation": ("Beam", "DiverseBeam", "Greedy", "Sample", "StochasticBeam"),
+    "stemma.nn": ("Model",),
+    "stemma.pretrained": ("Pretrained", "load"),
+    "stemma.spec": (
+        "Architecture",
+        "Decoder",
+        "Encoder",
+        "EncoderDecoder",
+        "Gated",
+        "LayerNorm",
+        "Learned",
+        "Plain",
+        "RMSNorm",
+        "Rotary",
+        "Sinusoidal",
+        "SlidingWindow",
+    ),
+    "stemma.text": ("Tokenizer",),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = "0.1.0"
+__all__ = [*_HOME_OF, "__version__"]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'stemma' has no attribute {name!r}")
+    home = _HOME_OF[name]
+    found: object = import_module(f"stemma.{name}") if home == "stemma" else getattr(import_module(home), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

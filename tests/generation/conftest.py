@@ -52,7 +52,9 @@ class Tree:
         self.batches.append(len(self.rows))
         return torch.stack([self.logits(row) for row in self.rows])
 
-    def texts(self, prompt: Sequence[int], limit: int, stops: frozenset[int]) -> Iterator[tuple[tuple[int, ...], float]]:
+    def texts(
+        self, prompt: Sequence[int], limit: int, stops: frozenset[int]
+    ) -> Iterator[tuple[tuple[int, ...], float]]:
         """Every text that can follow, with its log-probability, written out."""
         yield from self._texts(tuple(prompt), (), 0.0, limit, stops)
 
@@ -112,7 +114,7 @@ def stepper_of() -> Callable[[Model], ModelStepper]:
 
 @pytest.fixture(scope="session")
 def uncached() -> Callable[[Model, Sequence[int], Sequence[int]], Tensor]:
-    """The log-probabilities of all that follows a prompt and some tokens, in one pass without cache, batch or padding."""
+    """Log-probabilities of all that follows a prompt and some tokens, in one pass without cache, batch or padding."""
 
     def run(model: Model, prompt: Sequence[int], tokens: Sequence[int]) -> Tensor:
         with torch.no_grad():

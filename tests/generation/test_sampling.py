@@ -100,7 +100,8 @@ def test_a_draw_never_takes_what_is_cut_off(u: float) -> None:
 
 
 @pytest.mark.parametrize(
-    "strategy", [Sample(), Sample(temperature=0.6, top_k=4, repetition_penalty=1.2), Sample(top_p=0.8), Sample(min_p=0.2)]
+    "strategy",
+    [Sample(), Sample(temperature=0.6, top_k=4, repetition_penalty=1.2), Sample(top_p=0.8), Sample(min_p=0.2)],
 )
 def test_draws_follow_the_distribution(tree: Callable[..., Any], strategy: Sample) -> None:
     """Pearson's chi-square over the texts of two tokens; the seed is fixed, so that it cannot fail by chance."""

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from stemma.families import family as family_named
 from stemma.nn import Memory, Model
-from stemma.spec import Encoder, EncoderDecoder, Family, Full, SlidingWindow
+from stemma.spec import Decoder, Encoder, EncoderDecoder, Family, Full, SlidingWindow
 
-from ..tiny import LONGEST, VOCAB, apart, each_decoder, each_family, random_model, results, run, tiny
+from ..tiny import LONGEST, VOCAB, apart, each, each_decoder, each_family, random_model, results, run, tiny
 from ..tolerances import FP64
 
 LENGTHS = st.lists(st.integers(1, 9), min_size=1, max_size=4)
@@ -75,13 +75,11 @@ def test_the_order_of_a_batch_changes_nothing(family: Family, order: list[int], 
         assert apart(after[name], expected[order]) <= FP64, name
 
 
-@each_family
+@each(Encoder, Decoder)
 @given(lengths=LENGTHS, seed=SEEDS, filling=st.integers(0, 3), pattern=PATTERNS)
 def test_packed_documents_are_as_separate_texts(
     family: Family, lengths: list[int], seed: int, filling: int, pattern: Full | SlidingWindow
 ) -> None:
-    if family.kind == EncoderDecoder.label:
-        return  # has no packed form: see the errors of the model
     model = _model(family.name, 2, pattern)
     texts = _texts(lengths, seed)
     tokens = torch.cat([*texts, torch.zeros(filling, dtype=torch.long)])[None]
@@ -155,11 +153,9 @@ def test_any_history_of_a_cache(
         assert (held.batch, held.length) == rows.shape
 
 
-@each_decoder
+@each(EncoderDecoder)
 @given(lengths=LENGTHS, seed=SEEDS)
 def test_a_memory_with_padding_is_as_one_without(family: Family, lengths: list[int], seed: int) -> None:
-    if family.kind != EncoderDecoder.label:
-        return  # has no memory: see the history of a cache
     model = _model(family.name, 2, Full())
     texts = _texts(lengths, seed)
     with torch.no_grad():
@@ -171,9 +167,3 @@ def test_a_memory_with_padding_is_as_one_without(family: Family, lengths: list[i
             hidden = Memory(model.encode(text[None]).hidden)
             alone = model.decode(torch.ones(1, 2, dtype=torch.long), cache=model.new_cache(1, 2, memory=hidden))
             assert apart(first.hidden[row], alone.hidden[0]) <= FP64
-
-
-def test_every_kind_of_stack_stands_in_the_catalogue() -> None:
-    """Else the tests above would pass by looking at nothing."""
-    kinds = {family_named(name).kind for name in ("bert", "gpt2", "t5")}
-    assert kinds == {Encoder.label, EncoderDecoder.label, "decoder-only"}

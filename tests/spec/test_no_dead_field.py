@@ -100,7 +100,10 @@ def cases() -> Iterator[Any]:
     bare = [*(replace(base, heads=()) for base in BASES), replace(ENCODER, heads=(Pooler(),))]
     for head in kinds(HINTS["heads"]):
         worn = [(base, wear(base, "heads", example(head))) for base in bare]
-        yield pytest.param([(first, second) for first, second in worn if second and first != second], id=f"heads: {head.__name__} or none")
+        yield pytest.param(
+            [(first, second) for first, second in worn if second and first != second],
+            id=f"heads: {head.__name__} or none",
+        )
 
 
 @cache

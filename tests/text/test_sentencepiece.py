@@ -16,6 +16,8 @@ _FILES = [
     "t5-tokenizer/spiece.model",
     "albert-v2-tokenizer/spiece.model",
     "mistral-tokenizers/tokenizer.model.v1",
+]
+_LATER_FILES = [
     "mistral-tokenizers/mistral_instruct_tokenizer_240216.model.v2",
     "mistral-tokenizers/mistral_instruct_tokenizer_240323.model.v3",
     "mistral-tokenizers/mistral_instruct_tokenizer_241114.model.v7",
@@ -23,7 +25,7 @@ _FILES = [
 ]
 
 
-@pytest.mark.parametrize("name", _FILES)
+@pytest.mark.parametrize("name", [*_FILES, *(pytest.param(name, marks=pytest.mark.slow) for name in _LATER_FILES)])
 def test_ids_and_text_are_those_of_sentencepiece(shared: Path, name: str, texts: list[str]) -> None:
     from sentencepiece import SentencePieceProcessor
 
@@ -58,7 +60,7 @@ def test_albert_is_as_transformers_reads_it(shared: Path, texts: list[str]) -> N
     assert (ours.cls, ours.sep, ours.mask, ours.pad) == (2, 3, 4, 0)
     # transformers makes added tokens of these pieces and so loses the space before them; SentencePiece does not.
     sample = [text for text in texts if text.strip() and not set(text) & set('()"-.–£€')]
-    assert len(sample) > 300
+    assert len(sample) > 200
     assert ours.encode_batch(sample) == theirs(sample)["input_ids"]
     assert ours.encode("A [MASK] Café", pair="Yes") == theirs("A [MASK] Café", "Yes")["input_ids"]
 

@@ -23,9 +23,14 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises:
         CheckpointError: the target stands already, or cannot be made.
     """
-    target = target.absolute()
+    target = Path(os.path.abspath(target))
     if target.exists() and not overwrite:
-        raise CheckpointError(str(target), Fault("folder", target.name, "exists already", "choose another, or overwrite=True"))
+        raise CheckpointError(
+            str(target), Fault("folder", target.name, "exists already", "choose another, or overwrite=True")
+        )
+    if target.exists() and not _replaceable(target):
+        rule = "holds something else than a model"
+        raise CheckpointError(str(target), Fault("folder", target.name, rule, "choose another, or empty it yourself"))
     partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
         partial.mkdir(parents=True)
@@ -41,6 +46,11 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
+def _replaceable(target: Path) -> bool:
+    """Whether a folder is empty or a model's: nothing else is ever deleted."""
+    return target.is_dir() and ((target / "config.json").is_file() or not any(target.iterdir()))
+
+
 def _take_place(partial: Path, target: Path) -> None:
     if not target.exists():
         partial.rename(target)
@@ -52,10 +62,7 @@ def _take_place(partial: Path, target: Path) -> None:
     except OSError:
         old.rename(target)
         raise
-    if old.is_dir():
-        shutil.rmtree(old)
-    else:
-        old.unlink()
+    shutil.rmtree(old)
 
 
 def _sync(path: Path) -> None:

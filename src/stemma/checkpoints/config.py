@@ -147,7 +147,9 @@ class _Reader:
         self.base = base
         self.facts: Facts = {}
         self.faults = [
-            Fault(name, value, "must be a finite number", "write a number") for name, value in flat.items() if _odd(value)
+            Fault(name, value, "must be a finite number", "write a number")
+            for name, value in flat.items()
+            if _odd(value)
         ]
         self._met: set[str] = {fault.field for fault in self.faults}
         self._found: dict[str, tuple[str, Any]] = {}

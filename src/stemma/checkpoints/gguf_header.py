@@ -89,8 +89,8 @@ class _Cursor:
         if version not in _VERSIONS:
             remedy = "convert it with a current llama.cpp; files for big-endian machines cannot be read"
             raise self.wrong("version", version, "must be 2 or 3", remedy)
-        n_tensors = self.count("tensor_count", 24)
-        n_entries = self.count("kv_count", 13)
+        n_tensors = self.count("tensor_count", 33)
+        n_entries = self.count("kv_count", 14)
         metadata: dict[str, Any] = {}
         for _ in range(n_entries):
             name = self.name("key")
@@ -142,7 +142,7 @@ class _Cursor:
                 raise self.wrong(name, byte, "must be 0 or 1")
             return bool(byte)
         value = self.number(_SCALARS[kind])
-        # A decimal such as 1e-5 was rounded to 32 bits when it was written: the shortest one that rounds alike is meant.
+        # A decimal such as 1e-5 was rounded to 32 bits when written: the shortest one that rounds alike is meant.
         return float(str(np.float32(value))) if kind == _FLOAT32 else value
 
     def array(self, name: str, depth: int) -> list[Any]:
@@ -194,7 +194,8 @@ class _Cursor:
                 block = BLOCKS[TYPES[kind]]
                 n_bytes = math.prod(shape) // block.n_values * block.n_bytes
                 if offset % alignment or begin + offset + n_bytes > self.size:
-                    rule = f"and its {n_bytes} bytes must fit the {self.size - begin} bytes of data, aligned to {alignment}"
+                    room = self.size - begin
+                    rule = f"and its {n_bytes} bytes must fit the {room} bytes of data, aligned to {alignment}"
                     faults.append(Fault(f"{name} offset", offset, rule, _AGAIN))
                 found[name] = Place(TYPES[kind], shape, begin + offset, n_bytes)
         end = begin
@@ -208,5 +209,3 @@ class _Cursor:
 
     def wrong(self, field: str, value: object, rule: str, remedy: str = _AGAIN) -> CheckpointError:
         return CheckpointError(self.where, Fault(field, value, rule, remedy))
-
-

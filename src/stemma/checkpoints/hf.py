@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
@@ -16,42 +16,18 @@ from stemma.checkpoints.architecture_json import decode_architecture, encode_arc
 from stemma.checkpoints.atomic import new_folder
 from stemma.checkpoints.config import Facts, differences, read_config, write_config
 from stemma.checkpoints.pooling import read_pooling, write_pooling
-from stemma.checkpoints.rules import Plan, Shape, Tensors, identical, make_plan
+from stemma.checkpoints.rules import Plan, identical, make_plan
 from stemma.checkpoints.safety import read_json
+from stemma.checkpoints.stored import Stored, fill, plans, sizes_of
 from stemma.checkpoints.weights import SHARD_BYTES, Weights, write_weights
-from stemma.errors import CheckpointError, Fault
-from stemma.families import catalogue, closest, family
-from stemma.nn import Model
-from stemma.spec.architecture import SIZE_FIELDS, Architecture
+from stemma.errors import CheckpointError, Fault, SpecError
+from stemma.families import catalogue, family
+from stemma.spec.architecture import Architecture
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import Checkpoint, Rename, Tie, Variant, Zero
-from stemma.spec.pooling import Pooling
+from stemma.spec.parts import Head, LanguageModelHead
 
 _OWN_FILE, _OWN_FORMAT = "stemma.json", 1
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A model and what is known of it beside its weights.
-
-    Args:
-        family: the nearest family of the tree.
-        model: the network.
-        facts: entries of their configuration that change no logits, written back as they came.
-        pooling: how to embed a text, for models made to.
-        metadata: for GGUF files all of the file's entries, from which its tokenizer is made.
-    """
-
-    family: Family
-    model: Model
-    facts: Mapping[str, Any] = field(default_factory=dict)
-    pooling: Pooling | None = None
-    metadata: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def architecture(self) -> Architecture:
-        """That of the model."""
-        return self.model.architecture
 
 
 @dataclass(frozen=True)
@@ -150,27 +126,6 @@ def write_folder(
             beside(partial)
 
 
-def fill(architecture: Architecture, plan: Plan, tensors: Tensors, dtype: torch.dtype) -> Model:
-    """A model whose parameters are read one tensor at a time, without a second copy of them all."""
-    model = Model(architecture, seed=None, dtype=dtype)
-    parameters = dict(model.named_parameters())
-    with torch.no_grad():
-        for name, tensor in plan.read(tensors):
-            parameters[name].copy_(tensor)
-    return model
-
-
-def shapes_of(architecture: Architecture) -> dict[str, Shape]:
-    """Every parameter's name and shape, without allocating one."""
-    model = Model(architecture, seed=None, device="meta")
-    return {name: tuple(parameter.shape) for name, parameter in model.named_parameters()}
-
-
-def sizes_of(architecture: Architecture) -> dict[str, int]:
-    """The sizes that rules speak of, by name."""
-    return {name: getattr(architecture, name) for name in SIZE_FIELDS}
-
-
 def _families(config: Mapping[str, Any], folder: Path) -> list[Family]:
     model_type = config.get("model_type")
     known = {known.checkpoint.model_type: known for known in catalogue() if known.checkpoint}
@@ -191,12 +146,31 @@ def _readings(
 ) -> Iterator[_Reading]:
     """Ways to understand a folder of theirs: the class that it names first, then the family's others."""
     checkpoint = _checkpoint(families[0])
-    named = config.get("architectures")
-    variants = sorted(checkpoint.variants, key=lambda variant: not isinstance(named, list) or variant.name not in named)
+    variants = _likely(checkpoint.variants, config.get("architectures"))
+    prefixes = [variant.prefix for variant in variants]
     for variant in variants:
         architecture, facts = read_config(config, checkpoint.config, families[0], variant.heads, ignore=ignore)
         architecture = _untied(architecture, checkpoint, weights)
-        yield from plans(families, checkpoint.variants, architecture, facts, weights)
+        candidates = [(one, _checkpoint(one).weights) for one in families]
+        for one, plan in plans(candidates, architecture, [variant.prefix, *prefixes, ""], len(weights.infos)):
+            yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
+
+
+def _likely(variants: Sequence[Variant], named: object) -> list[Variant]:
+    """The classes that a configuration names, then those with more heads, of which its own were left out.
+
+    One with fewer heads is never taken for it: a head that is missing from a file is an error. Where no known class is
+    named, any may fit.
+    """
+    first = [variant for variant in variants if isinstance(named, list) and variant.name in named]
+    others = [variant for variant in variants if variant not in first]
+    if not first:
+        return others
+    return first + [one for one in others if any(_kinds(one.heads) > _kinds(known.heads) for known in first)]
+
+
+def _kinds(heads: Iterable[Head]) -> set[type[Head]]:
+    return {type(head) for head in heads}
 
 
 def _own_readings(
@@ -208,41 +182,28 @@ def _own_readings(
     rules = checkpoint.config
     told, facts = read_config(config, rules, one, variant.heads, ignore=ignore)
     kept = _told_by_tensors(checkpoint)
-    retold, _ = read_config(write_config(architecture, rules, one, variant.heads, facts, kept=kept), rules, one, variant.heads)
+    retold, _ = read_config(
+        write_config(architecture, rules, one, variant.heads, facts, kept=kept), rules, one, variant.heads
+    )
     if different := differences(retold, told):
         remedy = f"correct one of the two, or delete {_OWN_FILE}"
         raise CheckpointError(
-            _OWN_FILE, [Fault(path, mine, f"contradicts config.json, where it is {theirs!r}", remedy) for path, mine, theirs in different]
+            _OWN_FILE,
+            [
+                Fault(path, mine, f"contradicts config.json, where it is {theirs!r}", remedy)
+                for path, mine, theirs in different
+            ],
         )
-    yield from plans([one], [variant], architecture, facts, weights)
-
-
-def plans(
-    families: Sequence[Family], variants: Iterable[Variant], architecture: Architecture, facts: Facts, weights: Tensors
-) -> Iterator[_Reading]:
-    """The readings of one architecture: with each prefix that the family's classes put before the body's names."""
-    shapes = shapes_of(architecture)
-    for prefix in dict.fromkeys([variant.prefix for variant in variants] + [""]):
-        found: list[tuple[Family, Plan]] = []
-        for one in families:
-            try:
-                plan = make_plan(shapes, _checkpoint(one).weights, sizes=sizes_of(architecture), prefix=prefix)
-            except CheckpointError:
-                if one is families[-1] and not found:
-                    raise
-                continue
-            found.append((one, plan))
-        chosen = closest(architecture, tuple(one for one, _ in found))
-        plan = dict(zip([one.name for one, _ in found], [plan for _, plan in found], strict=True))[chosen.name]
-        yield _Reading(chosen, architecture, facts, plan, plan.faults(weights.infos))
+    for _, plan in plans([(one, checkpoint.weights)], architecture, [variant.prefix], len(weights.infos)):
+        yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
 
 
 def _variant(one: Family, architecture: Architecture) -> Variant:
     """Their class with the same kinds of heads."""
-    kinds = {type(head) for head in architecture.heads}
+    kinds = _kinds(architecture.heads)
     variants = _checkpoint(one).variants
     for variant in variants:
-        if {type(head) for head in variant.heads} == kinds:
+        if _kinds(variant.heads) == kinds:
             return variant
     names = " or ".join("(" + ", ".join(type(head).__name__ for head in variant.heads) + ")" for variant in variants)
     held = [kind.__name__ for kind in kinds]
@@ -266,7 +227,7 @@ def _untied(architecture: Architecture, checkpoint: Checkpoint, weights: Weights
     if identical(weights.read(output), weights.read(original)):
         return architecture
     return architecture.change(
-        heads=tuple(replace(head, tied=False) if hasattr(head, "tied") else head for head in architecture.heads)
+        heads=tuple(replace(h, tied=False) if isinstance(h, LanguageModelHead) else h for h in architecture.heads)
     )
 
 
@@ -275,7 +236,6 @@ def _own_content(stored: Stored) -> dict[str, Any]:
         "format": _OWN_FORMAT,
         "family": stored.family.name,
         "architecture": encode_architecture(stored.architecture),
-        "pooling": asdict(stored.pooling) if stored.pooling else None,
         "versions": {"stemma": metadata.version("stemma-lm"), "torch": torch.__version__},
     }
 
@@ -287,7 +247,10 @@ def _read_own(folder: Path) -> tuple[Family, Architecture] | None:
     if content.get("format") != _OWN_FORMAT:
         rule = f"must be {_OWN_FORMAT}"
         raise CheckpointError(_OWN_FILE, Fault("format", content.get("format"), rule, "use the version that wrote it"))
-    return family(str(content.get("family"))), decode_architecture(content.get("architecture"))
+    try:
+        return family(str(content.get("family"))), decode_architecture(content.get("architecture"))
+    except SpecError as error:
+        raise CheckpointError(_OWN_FILE, error.faults) from None
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -103,7 +103,7 @@ def _q5_1(blocks: Tensor) -> Tensor:
 
 def _scales_and_offsets(blocks: Tensor) -> tuple[Tensor, Tensor]:
     """Of the eight sub-blocks, (blocks, 8, 1): six bits each, in twelve bytes after the two outer scales."""
-    scale, offset, rest = blocks[:, 4:16].unflatten(1, (3, 4)).unbind(1)
+    scale, offset, rest = blocks[:, 4:16].reshape(-1, 3, 4).unbind(1)
     scales = torch.cat([scale & 63, rest & 15 | scale >> 2 & 48], dim=1)
     offsets = torch.cat([offset & 63, rest >> 4 | offset >> 2 & 48], dim=1)
     return (_half(blocks, 0) * scales)[..., None], (_half(blocks, 2) * offsets)[..., None]
@@ -111,7 +111,7 @@ def _scales_and_offsets(blocks: Tensor) -> tuple[Tensor, Tensor]:
 
 def _sub_blocks(packed: Tensor, width: int) -> Tensor:
     """Nibbles in rows of 32 values: bytes lie in runs of `width`, low halves before high ones."""
-    return _nibbles(packed.unflatten(1, (-1, width))).reshape(len(packed), -1, 32)
+    return _nibbles(packed.reshape(len(packed), -1, width)).reshape(len(packed), -1, 32)
 
 
 def _q4_k(blocks: Tensor) -> Tensor:
@@ -126,7 +126,7 @@ def _q5_k(blocks: Tensor) -> Tensor:
 
 
 def _q6_k(blocks: Tensor) -> Tensor:
-    high = _bits(blocks[:, 128:192].unflatten(1, (2, 32)), 2).flatten(1, 2)
+    high = _bits(blocks[:, 128:192].reshape(-1, 2, 32), 2).flatten(1, 2)
     values = _sub_blocks(blocks[:, :128], 64) | high << 4
     scales = _half(blocks, 208) * blocks[:, 192:208].view(torch.int8)
     return values.reshape(len(blocks), 16, 16).float().sub_(32).mul_(scales[..., None])

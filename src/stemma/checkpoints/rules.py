@@ -72,15 +72,15 @@ class Entry:
         """Our tensors out of theirs, as views where that is possible."""
         whole = theirs.T if self._transposed and theirs.ndim == 2 else theirs[0] if self._row else theirs
         if self.heads:
-            whole = whole.unflatten(0, (self.heads, -1, 2)).transpose(1, 2).flatten(0, 2)
-        yield from zip(self.ours, whole.split([shape[0] for shape in self.shapes]), strict=True)
+            whole = whole.reshape(self.heads, -1, 2, *whole.shape[1:]).transpose(1, 2).reshape(whole.shape)
+        yield from zip(self.ours, torch.split(whole, [shape[0] for shape in self.shapes]), strict=True)
 
     def write(self, ours: Mapping[str, Tensor]) -> Tensor:
         """Their tensor out of ours; the inverse of `read`."""
         parts = [ours[name] for name in self.ours]
         whole = parts[0] if len(parts) == 1 else torch.cat(parts)
         if self.heads:
-            whole = whole.unflatten(0, (self.heads, 2, -1)).transpose(1, 2).flatten(0, 2)
+            whole = whole.reshape(self.heads, 2, -1, *whole.shape[1:]).transpose(1, 2).reshape(whole.shape)
         whole = whole.T if self._transposed and whole.ndim == 2 else whole[None] if self._row else whole
         return whole.contiguous()
 
@@ -196,7 +196,9 @@ class Plan:
         """The rule for a tensor that is no parameter of ours."""
         if name in self._by_name:
             return None
-        return next((rule for rule in self.extras if _match(_prefixed(rule.theirs, self.prefix), name, whole=True)), None)
+        return next(
+            (rule for rule in self.extras if _match(_prefixed(rule.theirs, self.prefix), name, whole=True)), None
+        )
 
     def _target(self, tie: Tie, name: str) -> str:
         found = _match(_prefixed(tie.theirs, self.prefix), name, whole=True)
@@ -257,7 +259,7 @@ def _entry(
             continue
         stars, suffix = found
         target = _fill(_prefixed(theirs, prefix), stars) + suffix
-        names = (name,)
+        names: tuple[str, ...] = (name,)
         if isinstance(rule, Split):
             names = tuple(_fill(f"{rule.ours}.{part}", stars) + suffix for part in rule.parts)
         heads = sizes[rule.heads[child]] if isinstance(rule, Permute) else 0

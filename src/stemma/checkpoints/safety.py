@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,8 @@ def parse_json(content: bytes, where: str) -> dict[str, Any]:
     twice: list[str] = []
 
     def pairs(entries: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(entries)
-        if len(found) < len(entries):
-            names = [name for name, _ in entries]
-            twice.extend(name for name in found if names.count(name) > 1)
-        return found
+        twice.extend(name for name, times in Counter(name for name, _ in entries).items() if times > 1)
+        return dict(entries)
 
     try:
         value = json.loads(content, object_pairs_hook=pairs)
@@ -64,8 +62,8 @@ def read_safetensors_header(path: Path) -> dict[str, Info]:
     """The tensors that a safetensors file holds, once its header is known to be true.
 
     Raises:
-        CheckpointError: a header that is too long or no JSON, an unknown type, sizes that do not follow from the shapes,
-            tensors that overlap, leave gaps or lie outside the file: all of them named.
+        CheckpointError: a header that is too long or no JSON, an unknown type, sizes that do not follow from the
+            shapes, tensors that overlap, leave gaps or lie outside the file: all of them named.
     """
     where = str(path)
     size = path.stat().st_size

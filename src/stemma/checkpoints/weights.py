@@ -49,7 +49,9 @@ class Weights:
                 continue
             faults += _against_index(path.name, infos, index)
             for name, info in infos.items():
-                read_as = next((name.removesuffix(old) + new for old, new in spellings.items() if name.endswith(old)), name)
+                read_as = next(
+                    (name.removesuffix(old) + new for old, new in spellings.items() if name.endswith(old)), name
+                )
                 if read_as in self.infos:
                     rule = f"is read as {read_as}, which stands in {self._sources[read_as][0].name} already"
                     faults.append(Fault(name, path.name, rule, "remove one of the two"))
@@ -76,7 +78,9 @@ class Weights:
             try:
                 self._tensors[path] = safe_open(path, framework="pt")
             except SafetensorError as error:
-                raise CheckpointError(str(path), Fault("header", str(error), "cannot be read", "save it again")) from None
+                raise CheckpointError(
+                    str(path), Fault("header", str(error), "cannot be read", "save it again")
+                ) from None
             return infos
         tensors = _load_pickle(path)
         self._tensors[path] = tensors
@@ -97,7 +101,10 @@ def write_weights(tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_byt
 
     def flush() -> None:
         # Metadata as transformers writes it: it refuses files without.
-        save_file(shard, folder / f"{len(shards)}.safetensors", metadata={"format": "pt"})
+        try:
+            save_file(shard, folder / f"{len(shards)}.safetensors", metadata={"format": "pt"})
+        except SafetensorError as error:
+            raise OSError(str(error)) from error
         shards.append({name: Info(tuple(tensor.shape)) for name, tensor in shard.items()})
         shard.clear()
 
@@ -131,7 +138,9 @@ def _files(folder: Path, allow_pickle: bool) -> tuple[list[Path], dict[str, str]
             return [folder / name], None
         if (folder / f"{name}.index.json").is_file():
             return _shards(folder / f"{name}.index.json", Path(name).suffix)
-    present = sorted(path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack"))
+    present = sorted(
+        path.name for path in folder.glob("*") if path.suffix in (".bin", ".pt", ".pth", ".ckpt", ".h5", ".msgpack")
+    )
     if present and any(name.startswith("pytorch_model") for name in present):
         remedy = "convert it to safetensors, or pass allow_pickle=True where you trust its maker"
         raise CheckpointError(str(folder), Fault("weights", present, "are pickles, which may run code", remedy))
@@ -142,12 +151,16 @@ def _files(folder: Path, allow_pickle: bool) -> tuple[list[Path], dict[str, str]
 def _shards(path: Path, suffix: str) -> tuple[list[Path], dict[str, str]]:
     weight_map = read_json(path).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
-        raise CheckpointError(str(path), Fault("weight_map", weight_map, "must name a file for each tensor", "save again"))
+        raise CheckpointError(
+            str(path), Fault("weight_map", weight_map, "must name a file for each tensor", "save again")
+        )
     faults = []
     names = list(dict.fromkeys(map(str, weight_map.values())))
     for name in names:
         if Path(name).name != name or "\\" in name or Path(name).suffix != suffix:
-            faults.append(Fault("weight_map", name, f"must be a {suffix} file in the same folder", "do not trust this index"))
+            faults.append(
+                Fault("weight_map", name, f"must be a {suffix} file in the same folder", "do not trust this index")
+            )
         elif not (path.parent / name).is_file():
             faults.append(Fault("weight_map", name, "is missing from the folder", "download the shard"))
     if faults:
@@ -162,8 +175,15 @@ def _against_index(file: str, infos: Mapping[str, Info], index: Mapping[str, str
     promised = [name for name, shard in index.items() if shard == file]
     surplus = [name for name in infos if index.get(name) != file]
     return [
-        *(Fault(name, file, "is in the index but not in the file", "download the shard again") for name in promised if name not in infos),
-        *(Fault(name, file, "is in the file but not in the index for it", "download the index again") for name in surplus),
+        *(
+            Fault(name, file, "is in the index but not in the file", "download the shard again")
+            for name in promised
+            if name not in infos
+        ),
+        *(
+            Fault(name, file, "is in the file but not in the index for it", "download the index again")
+            for name in surplus
+        ),
     ]
 
 
@@ -175,5 +195,7 @@ def _load_pickle(path: Path) -> dict[str, Tensor]:
         rule = f"cannot be read as weights alone: {str(error).splitlines()[0]}"
         raise CheckpointError(str(path), Fault("file", path.name, rule, "convert it to safetensors")) from None
     if not isinstance(held, dict) or not all(isinstance(t, Tensor) and isinstance(n, str) for n, t in held.items()):
-        raise CheckpointError(str(path), Fault("file", type(held).__name__, "must hold named tensors", "save its state_dict"))
+        raise CheckpointError(
+            str(path), Fault("file", type(held).__name__, "must hold named tensors", "save its state_dict")
+        )
     return held

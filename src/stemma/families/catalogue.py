@@ -36,7 +36,6 @@ def closest(architecture: Architecture, candidates: tuple[Family, ...] = _FAMILI
     """The family from which an architecture differs in the fewest fields besides its sizes; the oldest of equals."""
 
     def distance(known: Family) -> int:
-        sizes = {name: getattr(architecture, name) for name in ("n_layers", "d_model", "n_heads", "vocab_size")}
-        return len(diff(known.build(**sizes), architecture))
+        return len(diff(known.traits, {name: getattr(architecture, name) for name in known.traits}))
 
     return min(candidates, key=distance)

@@ -81,9 +81,9 @@ def _rows(families: Families, parent: Family | None, indent: str) -> Iterator[Ro
 def text_tree(families: Families = _TREE) -> str:
     """The tree in aligned columns.
 
-    >>> print(text_tree(catalogue()[:2]))
-    transformer  2017  Google              encoder-decoder  base 63.1M, big 214M
-    └─ bert      2018  Google AI Language  encoder-only     base 110M, large 336M
+    >>> print(text_tree(tuple(known for known in catalogue() if known.name in ("transformer", "gpt2"))))
+    transformer  2017  Google  encoder-decoder  base 63.1M, big 214M
+    └─ gpt2      2019  OpenAI  decoder-only     117M 124M, 345M 355M, 762M 774M, 1542M 1.56B
     """
     lines = [(row.branch + row.family, str(row.year), *row[3:]) for row in tree_rows(families)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]

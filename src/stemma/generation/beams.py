@@ -43,7 +43,7 @@ class GroupedBeams:
 
     At each step the continuations of a group's beams are ranked. Of the first `width` those that end are pooled, and
     the first `width` that do not end go on; ties go to the earlier beam, then to the lower id. A group is done when its
-    pool is full and no beam can still beat the worst text in it.
+    pool is full and no beam can still beat the worst text in it, or when it is one beam and that ends.
 
     Args:
         strategy: sizes and penalties; plain beam search is the case of one group.
@@ -118,7 +118,9 @@ class GroupedBeams:
         pool.sort(key=lambda text: -text.score)
         del pool[min(self._strategy.n_best, self._width) :]
         full = len(pool) == min(self._strategy.n_best, self._width)
-        return [] if full and live and self._bound(live[0].value) <= pool[-1].score else live
+        # A beam of one is greedy: where its likeliest continuation is an end, it ends.
+        beaten = full and live and (self._width == 1 or self._bound(live[0].value) <= pool[-1].score)
+        return [] if beaten else live
 
     def _score(self, value: float, length: int) -> float:
         return value / math.pow(length, self._strategy.length_penalty)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class StopFilter:
-    """Lets text through up to the first stop string, and holds back what may still become one.
+    """Lets text through up to the stop string that is complete first, and holds back what may still become one.
 
     Args:
         stops: strings, none of them empty.
@@ -26,10 +26,11 @@ class StopFilter:
         if self.stopped:
             return ""
         text = self._held + piece
-        found = [place for stop in self._stops if (place := text.find(stop)) >= 0]
+        # What is complete first counts, so that the result does not depend on how the text is cut into pieces.
+        found = [(place + len(stop), place) for stop in self._stops if (place := text.find(stop)) >= 0]
         if found:
             self.stopped, self._held = True, ""
-            return text[: min(found)]
+            return text[: min(found)[1]]
         kept = max((_overlap(text, stop) for stop in self._stops), default=0)
         self._held = text[len(text) - kept :]
         return text[: len(text) - kept]

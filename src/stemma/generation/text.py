@@ -12,7 +12,7 @@ from stemma.errors import Fault, InputError
 from stemma.generation.beams import best
 from stemma.generation.hypothesis import Hypothesis, Processor
 from stemma.generation.search import search
-from stemma.generation.stepper import ModelStepper, Prompt, Stepper, check_pair, check_writer, evaluating
+from stemma.generation.stepper import ModelStepper, Prompt, Stepper, check_pair, evaluating
 from stemma.generation.stops import StopFilter
 from stemma.generation.strategies import Beam, Greedy, Sample, Strategy
 from stemma.nn import Model
@@ -120,7 +120,7 @@ def generate(
     strategy = strategy or Greedy()
     _check_stop(stop)
     stepper = _stepper(model, decoder_start)
-    rows = [_ids(tokenizer, prompt) for prompt in prompts]
+    rows = [_prompt(stepper, tokenizer, prompt) for prompt in prompts]
 
     def writer(prompt: int) -> _Writer:
         return _Writer(tokenizer, stepper.history(rows[prompt]), stop)
@@ -156,7 +156,8 @@ def generate(
     ]
     if stream is not None and not steady:
         for prompt, (first, *_) in enumerate(completions):
-            stream(prompt, first.text)
+            if first.text:
+                stream(prompt, first.text)
     return completions
 
 
@@ -170,7 +171,8 @@ def next_tokens(
     """
     if top < 1:
         raise InputError("generation", Fault("top", top, "must be at least 1", "use 1 or more"))
-    logits = _stepper(model, decoder_start).start([_ids(tokenizer, text)], 1)
+    stepper = _stepper(model, decoder_start)
+    logits = stepper.start([_prompt(stepper, tokenizer, text)], 1)
     found = best(logits.double().log_softmax(-1), top)
     return [NextToken(token, _text_of(tokenizer, token), logprob, exp(logprob)) for logprob, _, token in found]
 
@@ -191,7 +193,7 @@ def beam_paths(
         steps: the most tokens that a path may have.
     """
     stepper = _stepper(model, decoder_start)
-    prompt = _ids(tokenizer, text)
+    prompt = _prompt(stepper, tokenizer, text)
     strategy = Beam(width=width, length_penalty=0.0, n_best=width)
     (found,) = search(stepper, [prompt], strategy, max_new_tokens=steps, stops=tokenizer.stops)
     return [
@@ -219,9 +221,10 @@ def score(
         target: what is scored; nothing is added to it, no end of text either.
         decoder_start: the id with which the decoder begins, where there is an encoder.
     """
-    check_writer(model.architecture, decoder_start)
+    stepper = ModelStepper(model, decoder_start)
     paired = isinstance(model.architecture.stacks, EncoderDecoder)
-    prompt, wanted = _ids(tokenizer, text), _target_ids(tokenizer, text, target, paired)
+    prompt = _prompt(stepper, tokenizer, text)
+    wanted = _target(tokenizer, "" if paired else text, target)
     check_pair(model.architecture, prompt, wanted)
     device = next(model.parameters()).device
     read = torch.tensor([prompt if paired else [*prompt, *wanted[:-1]]], device=device)
@@ -272,15 +275,26 @@ def _stepper(model: Model | Stepper, decoder_start: int | None) -> Stepper:
     return ModelStepper(model, decoder_start) if isinstance(model, Model) else model
 
 
-def _ids(tokenizer: Tokenizer, text: str | Prompt) -> list[int]:
-    return tokenizer.encode(text) if isinstance(text, str) else list(text)
+def _prompt(stepper: Stepper, tokenizer: Tokenizer, text: str | Prompt) -> list[int]:
+    """The ids of a prompt; where they are continued, without the end that some tokenizers add."""
+    if not isinstance(text, str):
+        return list(text)
+    ids = tokenizer.encode(text)
+    return _open(tokenizer, text, ids) if stepper.history(ids) == ids else ids
 
 
-def _target_ids(tokenizer: Tokenizer, text: str | Prompt, target: str | Prompt, paired: bool) -> list[int]:
+def _open(tokenizer: Tokenizer, text: str, ids: list[int]) -> list[int]:
+    bare = tokenizer.encode(text, add_special=False)
+    places = range(len(ids) - len(bare) + 1)
+    return next((ids[: n + len(bare)] for n in places if ids[n : n + len(bare)] == bare), ids)
+
+
+def _target(tokenizer: Tokenizer, text: str | Prompt, target: str | Prompt) -> list[int]:
+    """The ids by which a text and its target together differ from the text; the target's own where they do not part."""
     if not isinstance(target, str):
         return list(target)
-    if isinstance(text, str) and not paired:
-        before, whole = tokenizer.encode(text), tokenizer.encode(text + target)
+    if isinstance(text, str):
+        before, whole = (tokenizer.encode(part, add_special=False) for part in (text, text + target))
         if whole[: len(before)] == before:
             return whole[len(before) :]
     return tokenizer.encode(target, add_special=False)

@@ -37,7 +37,7 @@ class Packed:
     """A product over a packed copy of matrices: side by side, in the order in which the processor reads them fastest.
 
     The copy is used only while the matrices are what they were when it was made, and only where neither a gradient nor
-    a compiled graph is asked for.
+    a compiled graph nor another precision (autocast) is asked for.
     """
 
     def __init__(self) -> None:
@@ -50,8 +50,8 @@ class Packed:
         return {"_weight": None, "_bias": None, "_stamp": []}
 
     def pack(self, parts: Parts) -> None:
-        """Make the copy; without effect where it is impossible."""
-        if not parts.packable():
+        """Make the copy; without effect where it is impossible, or stands already."""
+        if not parts.packable() or self._stamp == parts.stamp():
             return
         self._weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat(list(parts.weights)).detach(), _TYPICAL_ROWS)
         self._bias = torch.cat(list(parts.biases)).detach() if parts.biases else None
@@ -61,7 +61,7 @@ class Packed:
         """Whether the copy may stand for the matrices here."""
         if self._weight is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return False
-        return self._stamp == parts.stamp()
+        return self._stamp == parts.stamp() and not torch.is_autocast_enabled("cpu")
 
     def __call__(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S rows"]:
         """x W^T + b."""
@@ -99,10 +99,15 @@ class Fused:
 
     def _parts(self) -> Parts | None:
         maps = [self._owner._modules[name] for name in self._names]
-        linears = [part for part in maps if type(part) is nn.Linear and not part._forward_hooks]
-        if len(linears) < len(maps):
+        linears = [part for part in maps if type(part) is nn.Linear and not _hooked(part)]
+        biases = [part.bias for part in linears if part.bias is not None]
+        if len(linears) < len(maps) or len(biases) not in (0, len(maps)):
             return None
-        return Parts([part.weight for part in linears], [part.bias for part in linears if part.bias is not None])
+        return Parts([part.weight for part in linears], biases)
+
+
+def _hooked(part: nn.Module) -> bool:
+    return bool(part._forward_hooks or part._forward_pre_hooks)
 
 
 class Scoring:

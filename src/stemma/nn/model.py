@@ -212,7 +212,7 @@ class Model(nn.Module):
         """Make a copy of the weights in the processor's own order, which makes inference up to twice as fast.
 
         The copy is used where no gradient is asked for, and forgotten as soon as a weight changes. It takes as much
-        memory again as the weights.
+        memory again as the weights. Only what is written through `.data` goes unseen: use `torch.no_grad()` instead.
         """
         for module in self.modules():
             if isinstance(module, Attention | FeedForward):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from stemma.errors import Fault, TokenizerError
+from stemma.text.charsmap import charsmap_faults
 from stemma.text.splits import GPT2
 from stemma.text.vocabulary import Merge, check, index, merge_faults
 
@@ -105,7 +107,7 @@ def sentence_bpe(
     Raises:
         TokenizerError: parts of merges, bytes or the unknown piece are missing.
     """
-    faults = merge_faults(vocab, merges)
+    faults = merge_faults(vocab, merges) + charsmap_faults(rules.charsmap)
     missing = [piece for byte in range(256) if (piece := f"<0x{byte:02X}>") not in vocab]
     if rules.byte_pieces and missing:
         faults.append(Fault("tokens", missing, "are bytes that the vocabulary lacks", "add them"))
@@ -126,11 +128,18 @@ def unigram(pieces: Sequence[tuple[str, float]], where: str, rules: SentenceRule
         unk: the id for what cannot be written.
 
     Raises:
-        TokenizerError: a piece stands twice, or `unk` is no id.
+        TokenizerError: a piece stands twice, `unk` is no id, or a score or the normalisation is broken.
     """
     index([piece for piece, _ in pieces], where)
+    faults = charsmap_faults(rules.charsmap)
     if not 0 <= unk < len(pieces):
-        raise TokenizerError(where, Fault("unk", unk, f"lies outside the vocabulary of {len(pieces)}", "name an id"))
+        faults.append(Fault("unk", unk, f"lies outside the vocabulary of {len(pieces)}", "name an id"))
+    faults += [
+        Fault(f"scores[{place}]", score, "must be finite", "train the vocabulary again")
+        for place, (_, score) in enumerate(pieces)
+        if not math.isfinite(score)
+    ]
+    check(where, faults)
     return rules.give(Tokenizer(models.Unigram(list(pieces), unk_id=unk, byte_fallback=rules.byte_pieces)))
 
 

@@ -160,9 +160,34 @@ def read_configuration(folder: Path) -> Configuration:
 
     tokenizer = optional("special_tokens_map.json") | optional("tokenizer_config.json")
     model, generation = optional("config.json"), optional("generation_config.json")
+    check(str(folder), faults + _misshapen(tokenizer))
     template = tokenizer.get("chat_template")
     if isinstance(template, list):
-        template = {entry.get("name"): entry.get("template") for entry in template}.get("default")
-    check(str(folder), faults)
+        template = {entry["name"]: entry["template"] for entry in template}.get("default")
     path = folder / "chat_template.jinja"
     return Configuration(tokenizer, model, generation, read_text(path) if path.is_file() else template)
+
+
+def _misshapen(tokenizer: Mapping[str, Any]) -> list[Fault]:
+    """Entries of `tokenizer_config.json` that are not what their names promise."""
+
+    def has(value: object, *keys: str) -> bool:
+        return isinstance(value, Mapping) and all(isinstance(value.get(key), str) for key in keys)
+
+    template = tokenizer.get("chat_template") or ""
+    added, stops = tokenizer.get("added_tokens_decoder") or {}, tokenizer.get("stop_tokens") or []
+    whole = {
+        "chat_template": isinstance(template, str)
+        or (isinstance(template, list) and all(has(entry, "name", "template") for entry in template)),
+        "added_tokens_decoder": isinstance(added, Mapping)
+        and all(key.isdecimal() and has(value, "content") for key, value in added.items()),
+        "stop_tokens": isinstance(stops, list) and all(isinstance(token, str) for token in stops),
+    }
+    for name in (f"{role}_token" for role in ROLES):
+        value = tokenizer.get(name)
+        whole[name] = value is None or isinstance(value, str) or has(value, "content")
+    return [
+        Fault(key, tokenizer[key], "is not of the usual shape", "correct tokenizer_config.json")
+        for key, right in whole.items()
+        if not right
+    ]

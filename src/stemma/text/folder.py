@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from tokenizers import normalizers
 
 from stemma.errors import Fault, TokenizerError
 from stemma.text import assemble
+from stemma.text.charsmap import charsmap_faults
 from stemma.text.configuration import Configuration, read_configuration, read_json, read_text
 from stemma.text.sentencepiece import PieceType, backend_of, parse_model, sentinels
 from stemma.text.splits import GPT2, SPLITS
@@ -75,6 +78,8 @@ def _read_single(path: Path, said: Configuration) -> tokenizers.Tokenizer:
         check(str(path), _faults_of_single(path))
         fault = Fault("tokenizer.json", str(error), "is what the reader says", "write the file anew")
         raise TokenizerError(str(path), fault) from error
+    if backend.normalizer is not None:
+        check(str(path), _faults_of_normaliser(json.loads(backend.normalizer.__getstate__())))
     holders: dict[int, list[str]] = {}
     for token, token_id in backend.get_vocab().items():
         holders.setdefault(token_id, []).append(token)
@@ -87,6 +92,12 @@ def _read_single(path: Path, said: Configuration) -> tokenizers.Tokenizer:
         ],
     )
     return backend
+
+
+def _faults_of_normaliser(state: Mapping[str, Any]) -> list[Fault]:
+    if state["type"] == "Sequence":
+        return [fault for step in state["normalizers"] for fault in _faults_of_normaliser(step)]
+    return charsmap_faults(base64.b64decode(state.get("precompiled_charsmap", "")))
 
 
 def _frame_as_said(backend: tokenizers.Tokenizer, said: Configuration) -> None:
@@ -140,8 +151,15 @@ def _read_bpe(folder: Path, said: Configuration) -> tuple[tokenizers.Tokenizer, 
     if lines and lines[0].startswith("#version"):
         del lines[0]
     merges = read_merges(lines, str(path))
-    vocab = read_json(folder / "vocab.json")
-    where = str(folder)
+    vocab, where = read_json(folder / "vocab.json"), str(folder)
+    check(
+        where,
+        [
+            Fault(f"vocab.json: {token}", i, "is no id", "give each token a number from 0 on")
+            for token, i in vocab.items()
+            if type(i) is not int or not 0 <= i < 1 << 32
+        ],
+    )
     prefix_space = bool(said.tokenizer.get("add_prefix_space", False))
     match said.family:
         case None | "GPT2":

@@ -14,7 +14,7 @@ from stemma.text import assemble
 from stemma.text.sentencepiece import PieceType, sentinels
 from stemma.text.splits import SPLITS, WHOLE_TOKENS
 from stemma.text.tokenizer import Roles, Tokenizer
-from stemma.text.vocabulary import Merge, check, index, is_cased, merges_of_scores, read_merges
+from stemma.text.vocabulary import check, index, is_cased, merges_of_scores, read_merges
 
 _WHERE = "gguf tokenizer"
 _PREFIX = "tokenizer.ggml."
@@ -36,6 +36,8 @@ class _Parts:
     tokens: list[str]
     types: list[int]
     scores: list[float]
+    merges: list[str]
+    charsmap: list[int]
     roles: dict[str, int]
 
     def flag(self, key: str, default: bool) -> bool:
@@ -74,7 +76,7 @@ def from_gguf(metadata: Mapping[str, object]) -> Tokenizer:
 def _read(metadata: Mapping[str, Any]) -> _Parts:
     faults = []
 
-    def rows(key: str, default: Sequence[Any], size: int | None = None) -> list[Any]:
+    def rows(key: str, of: type | tuple[type, ...], default: Sequence[Any], size: int | None = None) -> list[Any]:
         value = metadata.get(_PREFIX + key, default)
         if not isinstance(value, Sequence) or isinstance(value, (str, bytes)):
             faults.append(Fault(_PREFIX + key, value, "must be a list", "convert the model again"))
@@ -83,20 +85,21 @@ def _read(metadata: Mapping[str, Any]) -> _Parts:
             faults.append(
                 Fault(_PREFIX + key, len(value), f"must be as long as the tokens, {size}", "convert it again")
             )
+        faults.extend(
+            Fault(f"{_PREFIX}{key}[{i}]", row, "is of the wrong type", "convert the model again")
+            for i, row in enumerate(value)
+            if not isinstance(row, of)
+        )
         return list(value)
 
     tokens = [
         # llama.cpp's own name for a token without text, of which a few files have some.
         token if token != "" else f"[EMPTY_{i}]"
-        for i, token in enumerate(rows("tokens", ()))
+        for i, token in enumerate(rows("tokens", str, ()))
     ]
-    faults += [
-        Fault(f"{_PREFIX}tokens[{i}]", token, "must be a string", "convert the model again")
-        for i, token in enumerate(tokens)
-        if not isinstance(token, str)
-    ]
-    types = rows("token_type", [int(PieceType.NORMAL)] * len(tokens), len(tokens))
-    scores = rows("scores", [0.0] * len(tokens), len(tokens))
+    types = rows("token_type", int, [int(PieceType.NORMAL)] * len(tokens), len(tokens))
+    scores = rows("scores", (int, float), [0.0] * len(tokens), len(tokens))
+    merges, charsmap = rows("merges", str, ()), rows("precompiled_charsmap", int, ())
     roles = {}
     for name, key in [*_ROLE_KEYS.items(), *((key, key) for key in _STOP_KEYS)]:
         value = metadata.get(_PREFIX + key)
@@ -108,7 +111,7 @@ def _read(metadata: Mapping[str, Any]) -> _Parts:
         elif name in _ROLE_KEYS:
             roles[name] = value
     check(_WHERE, faults)
-    return _Parts(metadata, tokens, types, scores, roles)
+    return _Parts(metadata, tokens, types, scores, merges, charsmap, roles)
 
 
 def _mark(backend: tokenizers.Tokenizer, parts: _Parts) -> tokenizers.Tokenizer:
@@ -116,10 +119,6 @@ def _mark(backend: tokenizers.Tokenizer, parts: _Parts) -> tokenizers.Tokenizer:
     ends = [parts.tokens[i] for i in parts.roles.values()]
     assemble.mark(backend, [*special, *ends], parts.of_type(PieceType.USER_DEFINED))
     return backend
-
-
-def _merges(parts: _Parts) -> list[Merge]:
-    return read_merges(parts.metadata.get(_PREFIX + "merges", ()), _WHERE)
 
 
 def _byte_bpe(parts: _Parts) -> tokenizers.Tokenizer:
@@ -130,10 +129,10 @@ def _byte_bpe(parts: _Parts) -> tokenizers.Tokenizer:
             _PREFIX + "pre", name, "is no pre-tokeniser known here", f"use one of {', '.join(sorted(SPLITS))}"
         )
         raise TokenizerError(_WHERE, fault)
-    if _PREFIX + "merges" not in parts.metadata:
+    if not parts.merges:
         raise TokenizerError(_WHERE, Fault(_PREFIX + "merges", None, "is missing", "convert the model again"))
     backend = assemble.byte_bpe(
-        index(parts.tokens, _WHERE), _merges(parts), _WHERE, SPLITS[name],
+        index(parts.tokens, _WHERE), read_merges(parts.merges, _WHERE), _WHERE, SPLITS[name],
         whole_tokens=name in WHOLE_TOKENS, prefix_space=parts.flag("add_space_prefix", False),
     )  # fmt: skip
     begins = parts.flag("add_bos_token", name in WHOLE_TOKENS)
@@ -156,13 +155,13 @@ def _rules(parts: _Parts, trim: bool) -> assemble.SentenceRules:
         prefix=parts.flag("add_space_prefix", True),
         trim=parts.flag("remove_extra_whitespaces", trim),
         byte_pieces=PieceType.BYTE in parts.types,
-        charsmap=bytes(value & 0xFF for value in parts.metadata.get(_PREFIX + "precompiled_charsmap", ())),
+        charsmap=bytes(value & 0xFF for value in parts.charsmap),
     )
 
 
 def _sentence_bpe(parts: _Parts) -> tokenizers.Tokenizer:
     vocab = index(parts.tokens, _WHERE)
-    merges = _merges(parts)
+    merges = read_merges(parts.merges, _WHERE)
     if not merges:
         rows = zip(parts.tokens, parts.scores, parts.types, strict=True)
         merges = merges_of_scores({token: score for token, score, kind in rows if kind == PieceType.NORMAL})

@@ -26,12 +26,11 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
         TokenizerError: the folder cannot be written.
     """
     folder = Path(folder)
-    segments = tokenizer.encode_with_offsets("a", pair="a").segments
     config: dict[str, object] = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         # Text comes back as it was, without a second guess about its spaces.
         "clean_up_tokenization_spaces": False,
-        "model_input_names": ["input_ids", *(["token_type_ids"] if any(segments) else []), "attention_mask"],
+        "model_input_names": ["input_ids", *([] if tokenizer.cls is None else ["token_type_ids"]), "attention_mask"],
         "stop_tokens": [tokenizer.token_of(i) for i in sorted(tokenizer.stops)],
     }
     config |= {f"{name}_token": tokenizer.token_of(i) for name, i in asdict(tokenizer.roles).items() if i is not None}

@@ -1,0 +1,276 @@
+"""What `stemma.load` gives: a model, its tokenizer, and the verbs that need both."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from stemma.errors import Fault, InputError
+from stemma.spec.architecture import Architecture
+from stemma.spec.lineage import Family
+from stemma.spec.parts import LanguageModelHead
+from stemma.spec.pooling import Pooling
+from stemma.text import Tokenizer
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from jaxtyping import Float
+
+    from stemma.generation import BeamPath, NextToken, Score, Strategy
+    from stemma.nn import Model
+
+_DTYPES = ("float32", "bfloat16", "float16", "float64")
+
+
+def load(
+    source: str | Path,
+    *,
+    dtype: str | torch.dtype = "float32",
+    device: str = "cpu",
+    ignore: Collection[str] = (),
+    allow_pickle: bool = False,
+) -> Pretrained:
+    """Load a model with what belongs to it.
+
+    Args:
+        source: a folder, a .gguf file, the name of an embedded model ("smollm2", "minilm"), or a hub id.
+        dtype: of the parameters, whatever the file's.
+        device: where the parameters lie.
+        ignore: patterns of configuration keys and tensors that may be passed over.
+        allow_pickle: read pytorch_model.bin where there is no safetensors file; weights only.
+
+    Raises:
+        SourceError: where the name leads nowhere.
+        CheckpointError: naming everything that keeps the files from being read as they were meant.
+    """
+    from stemma.checkpoints import locate, read_folder, read_gguf
+    from stemma.text import from_gguf, read_tokenizer
+
+    precision = _dtype(dtype)
+    path = locate(source).path
+    if path.is_dir():
+        stored = read_folder(path, dtype=precision, ignore=ignore, allow_pickle=allow_pickle)
+        tokenizer = read_tokenizer(path)
+    else:
+        stored = read_gguf(path, dtype=precision)
+        tokenizer = from_gguf(stored.metadata)
+    model = stored.model.to(device).eval()
+    return Pretrained(str(source), model, tokenizer, stored.family, stored.pooling, stored.facts)
+
+
+@dataclass
+class Pretrained:
+    """A model, its tokenizer, and what can be done with both.
+
+    Args:
+        name: as it was asked for.
+        model: the network, in evaluation mode.
+        tokenizer: None where the folder held none.
+        family: the nearest family of the tree.
+        pooling: how a text becomes one vector, for models made to.
+        facts: entries of the configuration that change no logits.
+    """
+
+    name: str
+    model: Model
+    tokenizer: Tokenizer | None
+    family: Family
+    pooling: Pooling | None
+    facts: Mapping[str, Any]
+
+    @property
+    def architecture(self) -> Architecture:
+        """That of the model."""
+        return self.model.architecture
+
+    def next(self, text: str, top: int = 5) -> list[NextToken]:
+        """The likeliest next tokens with their true probabilities, the likeliest first.
+
+        Args:
+            text: what precedes.
+            top: how many.
+        """
+        from stemma.generation import next_tokens
+
+        return next_tokens(self.model, self._reader(), text, top, decoder_start=self._start)
+
+    def beams(self, text: str, width: int = 5, steps: int = 5) -> list[BeamPath]:
+        """The likeliest continuations that beam search finds.
+
+        Args:
+            text: what precedes.
+            width: of the beam, and how many are returned.
+            steps: the most tokens of each.
+        """
+        from stemma.generation import beam_paths
+
+        return beam_paths(self._ready(), self._reader(), text, width, steps, decoder_start=self._start)
+
+    def score(self, text: str, target: str) -> Score:
+        """The loss against a known target, for each token and in total, in nats.
+
+        Args:
+            text: what precedes, or what an encoder reads.
+            target: the continuation.
+        """
+        from stemma.generation import score
+
+        return score(self.model, self._reader(), text, target, decoder_start=self._start)
+
+    @overload
+    def generate(
+        self,
+        text: str,
+        strategy: Strategy | None = None,
+        max_new_tokens: int = 40,
+        *,
+        stop: Sequence[str] = (),
+        stream: Callable[[str], None] | None = None,
+    ) -> str: ...
+
+    @overload
+    def generate(
+        self,
+        text: Sequence[str],
+        strategy: Strategy | None = None,
+        max_new_tokens: int = 40,
+        *,
+        stop: Sequence[str] = (),
+        stream: Callable[[str], None] | None = None,
+    ) -> list[str]: ...
+
+    def generate(
+        self,
+        text: str | Sequence[str],
+        strategy: Strategy | None = None,
+        max_new_tokens: int = 40,
+        *,
+        stop: Sequence[str] = (),
+        stream: Callable[[str], None] | None = None,
+    ) -> str | list[str]:
+        """What follows a text, or each of several; the text itself is not repeated.
+
+        Args:
+            text: one text or several.
+            strategy: how tokens are chosen; greedily where not given.
+            max_new_tokens: the most tokens to add.
+            stop: strings before which the text ends.
+            stream: takes the pieces of one text as they become certain.
+
+        Raises:
+            InputError: naming every fault of the texts and options.
+        """
+        if isinstance(text, str):
+            return self._complete([text], strategy, max_new_tokens, stop, stream)[0]
+        if stream is not None:
+            raise InputError("generate", Fault("stream", "given", "takes one text", "give one text, or no stream"))
+        return self._complete(list(text), strategy, max_new_tokens, stop, None)
+
+    def chat(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        strategy: Strategy | None = None,
+        max_new_tokens: int = 200,
+        *,
+        stop: Sequence[str] = (),
+        stream: Callable[[str], None] | None = None,
+    ) -> str:
+        """The assistant's answer to a conversation; arguments as in `generate`.
+
+        Args:
+            messages: each with a "role" and a "content".
+        """
+        prompt = self._reader().encode_chat(messages)
+        return self._complete([prompt], strategy, max_new_tokens, stop, stream)[0]
+
+    def embed(
+        self, texts: Sequence[str], batch_size: int = 32, *, pooling: Pooling | None = None
+    ) -> Float[np.ndarray, "N D"]:
+        """One vector a text, in float32 and in the order of the texts.
+
+        Args:
+            texts: at least none.
+            batch_size: how many texts of like length are read at once.
+            pooling: how tokens become one vector; the model's own where not given, else their mean.
+
+        Raises:
+            InputError: where the texts are not a sequence of strings, or the model is an encoder-decoder.
+        """
+        from stemma.embedding import embed
+
+        chosen = pooling or self.pooling or Pooling("mean")
+        return embed(self._ready(), self._reader(), texts, chosen, batch_size)
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Write a folder that `transformers` opens too: weights, configuration, tokenizer and stemma.json.
+
+        Args:
+            folder: appears once all of it is written.
+            overwrite: whether a folder that stands there is replaced.
+
+        Raises:
+            CheckpointError: where it stands already, or where their format cannot hold the model.
+        """
+        from stemma.checkpoints import Stored, write_folder
+
+        stored = Stored(self.family, self.model, self.facts, self.pooling)
+        beside = None if self.tokenizer is None else self.tokenizer.save
+        write_folder(stored, folder, overwrite=overwrite, beside=beside)
+
+    def _complete(
+        self,
+        prompts: Sequence[str | Sequence[int]],
+        strategy: Strategy | None,
+        max_new_tokens: int,
+        stop: Sequence[str],
+        stream: Callable[[str], None] | None,
+    ) -> list[str]:
+        from stemma.generation import generate
+
+        completions = generate(
+            self._ready(),
+            self._reader(),
+            prompts,
+            strategy,
+            max_new_tokens,
+            stop=stop,
+            stream=None if stream is None else lambda _, piece: stream(piece),
+            decoder_start=self._start,
+        )
+        return [best.text for best, *_ in completions]
+
+    @property
+    def _start(self) -> int | None:
+        """The id with which the decoder of a pair begins."""
+        if self.architecture.head(LanguageModelHead) is None or self.architecture.kind != "encoder-decoder":
+            return None
+        start = self.facts.get("decoder_start_token_id")
+        return start if start is not None else self._reader().pad
+
+    def _reader(self) -> Tokenizer:
+        if self.tokenizer is None:
+            remedy = "put tokenizer.json into the folder, or work with ids through .model"
+            raise InputError(self.name, Fault("tokenizer", None, "is missing", remedy))
+        return self.tokenizer
+
+    def _ready(self) -> Model:
+        """The model with its weights in the processor's order, where the memory has room for a second copy."""
+        size = sum(part.numel() * part.element_size() for part in self.model.parameters())
+        if 2 * size < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+            self.model.pack()
+        return self.model
+
+
+def _dtype(name: str | torch.dtype) -> torch.dtype:
+    import torch
+
+    if isinstance(name, torch.dtype):
+        return name
+    if name not in _DTYPES:
+        raise InputError("load", Fault("dtype", name, "is unknown", f"use one of {', '.join(_DTYPES)}"))
+    found: torch.dtype = getattr(torch, name)
+    return found

@@ -25,7 +25,10 @@ SIZES: Mapping[str, Any] = dict(n_layers=2, d_model=24, n_heads=6, d_head=4, d_f
 
 def flipped(architecture: Architecture) -> Architecture:
     """With tied outputs untied and untied ones tied."""
-    heads = [replace(h, tied=not h.tied) if isinstance(h, LanguageModelHead | MaskedLMHead) else h for h in architecture.heads]
+    heads = [
+        replace(h, tied=not h.tied) if isinstance(h, LanguageModelHead | MaskedLMHead) else h
+        for h in architecture.heads
+    ]
     return architecture.change(heads=tuple(heads))
 
 
@@ -149,4 +152,3 @@ def llama_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("llama") / "model"
     next(c for c in CASES if c.variant.name == "LlamaForCausalLM" and c.switch == "grouped").save(folder)
     return folder
-

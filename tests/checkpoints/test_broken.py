@@ -131,7 +131,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
     "a vocabulary beyond all bounds": (config(vocab_size=10**30), "vocab_size"),
     "configuration is a list": (raw(lambda b: b"[1]", "config.json"), "content"),
     "configuration cut short": (raw(lambda b: b[:-9], "config.json"), "content"),
-    "configuration says a thing twice": (raw(lambda b: b.rstrip()[:-1] + b', "vocab_size": 31}', "config.json"), "vocab_size"),
+    "configuration says a thing twice": (
+        raw(lambda b: b.rstrip()[:-1] + b', "vocab_size": 31}', "config.json"),
+        "vocab_size",
+    ),
     "no configuration": (lambda folder: (folder / "config.json").unlink(), "file"),
     "no weights": (lambda folder: (folder / "model.safetensors").unlink(), "weights"),
     "pickle only": (lambda f: (f / "model.safetensors").rename(f / "pytorch_model.bin") and None, "weights"),
@@ -145,7 +148,10 @@ BROKEN: dict[str, tuple[Break, str]] = {
         index(lambda m, f: save_file({**load_file(f / "0.safetensors"), NORM: torch.zeros(24)}, f / "0.safetensors")),
         NORM,
     ),
-    "damaged stemma.json": (lambda f: (f / "stemma.json").write_text('{"format": 1, "family": "llama"}') and None, "architecture"),
+    "damaged stemma.json": (
+        lambda f: (f / "stemma.json").write_text('{"format": 1, "family": "llama"}') and None,
+        "architecture",
+    ),
     "stemma.json of the future": (lambda f: (f / "stemma.json").write_text('{"format": 2}') and None, "format"),
     "unknown family": (lambda f: (f / "stemma.json").write_text('{"format": 1, "family": "x"}') and None, "name"),
 }

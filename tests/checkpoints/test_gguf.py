@@ -33,7 +33,10 @@ def interleaved(weight: np.ndarray[Any, Any], n_heads: int) -> np.ndarray[Any, A
 
 
 def llama_tensors(own: Architecture, weights: dict[str, np.ndarray[Any, Any]]) -> dict[str, np.ndarray[Any, Any]]:
-    found = {"token_embd.weight": weights["embeddings.token.weight"], "output_norm.weight": weights["decoder.norm.weight"]}
+    found = {
+        "token_embd.weight": weights["embeddings.token.weight"],
+        "output_norm.weight": weights["decoder.norm.weight"],
+    }
     if "heads.lm.weight" in weights:
         found["output.weight"] = weights["heads.lm.weight"]
     names = {
@@ -318,7 +321,9 @@ def test_an_entry_that_changes_logits_is_an_error(changes: dict[str, int], field
 
 
 @given(data=st.data())
-def test_fuzzed_headers_only_ever_raise_our_error(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_fuzzed_headers_only_ever_raise_our_error(
+    data: st.DataObject, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("fuzz")
     write_gguf(folder / "a.gguf", data.draw(st.sampled_from(("llama", "bert"))))
     content = bytearray((folder / "a.gguf").read_bytes())

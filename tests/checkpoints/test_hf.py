@@ -212,8 +212,15 @@ def test_what_their_format_cannot_hold_is_named_and_nothing_is_written(tmp_path:
 
 
 def test_files_are_as_transformers_expects_them(llama_folder: Path, tmp_path: Path) -> None:
-    write_folder(read_folder(llama_folder), tmp_path / "a", beside=lambda folder: folder.joinpath("note").touch() or None)
-    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == ["config.json", "model.safetensors", "note", "stemma.json"]
+    write_folder(
+        read_folder(llama_folder), tmp_path / "a", beside=lambda folder: folder.joinpath("note").touch() or None
+    )
+    assert sorted(p.name for p in (tmp_path / "a").iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "note",
+        "stemma.json",
+    ]
     with safe_open(tmp_path / "a" / "model.safetensors", "pt") as opened:
         assert opened.metadata() == {"format": "pt"}
     config = json.loads((tmp_path / "a" / "config.json").read_text())

@@ -67,9 +67,21 @@ def test_minilm_is_a_normalised_mean() -> None:
 
 
 BROKEN: dict[str, tuple[str, Any, str]] = {
-    "a dense layer": ("modules.json", [{"path": "", "type": "a.Transformer"}, {"path": "1", "type": "a.Dense"}], "modules.json"),
-    "another order": ("modules.json", [{"path": "", "type": "a.Pooling"}, {"path": "1", "type": "Transformer"}], "modules.json"),
-    "outside": ("modules.json", [{"path": "", "type": "Transformer"}, {"path": "../x", "type": "Pooling"}], "modules.json"),
+    "a dense layer": (
+        "modules.json",
+        [{"path": "", "type": "a.Transformer"}, {"path": "1", "type": "a.Dense"}],
+        "modules.json",
+    ),
+    "another order": (
+        "modules.json",
+        [{"path": "", "type": "a.Pooling"}, {"path": "1", "type": "Transformer"}],
+        "modules.json",
+    ),
+    "outside": (
+        "modules.json",
+        [{"path": "", "type": "Transformer"}, {"path": "../x", "type": "Pooling"}],
+        "modules.json",
+    ),
     "no list": ("modules.json", {"a": 1}, "modules"),
     "two modes": ("1_Pooling/config.json", {"pooling_mode": ["mean", "cls"]}, "pooling_mode"),
     "unknown mode": ("1_Pooling/config.json", {"pooling_mode": "weightedmean"}, "pooling_mode"),

@@ -24,7 +24,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_sound_header_is_read(folder: Path) -> None:
-    tensors = {"b": torch.zeros(2, 3, dtype=torch.bfloat16), "a": torch.zeros(0, 4), "c": torch.zeros((), dtype=torch.int64)}
+    tensors = {
+        "b": torch.zeros(2, 3, dtype=torch.bfloat16),
+        "a": torch.zeros(0, 4),
+        "c": torch.zeros((), dtype=torch.int64),
+    }
     save_file(tensors, folder / "sound.safetensors", metadata={"format": "pt"})
     infos = read_safetensors_header(folder / "sound.safetensors")
     assert infos == {"b": Info((2, 3)), "a": Info((0, 4)), "c": Info((), floating=False)}
@@ -53,7 +57,9 @@ def test_what_passes_the_check_the_library_reads(data: st.DataObject, folder: Pa
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.sampled_from(["F32", "I64", "a"]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets"]), inner),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["dtype", "shape", "data_offsets"]), inner)
+    ),
     max_leaves=8,
 )
 entries = st.fixed_dictionaries({"dtype": values, "shape": values, "data_offsets": values})

@@ -31,7 +31,9 @@ def place(monkeypatch: pytest.MonkeyPatch, folder: Path | None) -> None:
     monkeypatch.setattr(sources, "find_spec", lambda name: spec if folder else None)
 
 
-def test_an_embedded_model_is_found_without_importing_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_embedded_model_is_found_without_importing_its_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "__init__.py").write_text("raise RuntimeError('imported')")
     (tmp_path / "SmolLM2.gguf").touch()
     (tmp_path / "model").mkdir()
@@ -59,13 +61,13 @@ def test_an_embedded_model_that_is_not_installed(name: str, command: str, monkey
         locate(name)
 
 
-@pytest.mark.parametrize("name", ["nothing", "a/b/c", "", "nothing.gguf", "org/nothing.gguf", "../x y", "/no/such/folder"])
-def test_a_name_that_leads_nowhere_says_what_was_tried(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "name", ["nothing", "a/b/c", "", "nothing.gguf", "org/nothing.gguf", "../x y", "/no/such/folder"]
+)
+def test_a_name_that_leads_nowhere_says_what_was_tried(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
-    if not name:
-        # The empty path is the folder that one is in.
-        assert locate(name).kind == "folder"
-        return
     with pytest.raises(SourceError, match="is neither smollm2 nor minilm, nor a folder"):
         locate(name)
 

@@ -12,6 +12,7 @@ import pytest
 from stemma.errors import Fault, SpecError
 from stemma.spec import (
     Architecture,
+    Bias,
     Decoder,
     Dropout,
     Embedding,
@@ -22,6 +23,7 @@ from stemma.spec import (
     Learned,
     MaskedLMHead,
     NextSentenceHead,
+    Normal,
     Parallel,
     Plain,
     Pooler,
@@ -43,9 +45,13 @@ BROKEN: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     (
         dict(position="rotary"),
         "position",
-        ("position='rotary'", "one of Learned, Sinusoidal", "write position=Learned("),
+        ("position='rotary'", "must be Learned or Sinusoidal", "write position=Learned("),
     ),
-    (dict(heads=LanguageModelHead()), "heads", ("must be a tuple", "write heads=(LanguageModelHead(),)")),
+    (dict(heads=LanguageModelHead()), "heads", ("must be a tuple", "write heads=(LanguageModelHead(")),
+    (dict(d_model=4), "d_model", ("d_model=4 must be at least n_heads=6", "use fewer heads")),
+    (dict(initialisation=Normal(std=-1)), "initialisation.std", ("=-1 must not be negative", "0.02")),
+    (dict(norm=LayerNorm(eps=float("nan"))), "norm.eps", ("=nan must be a finite number", "write eps=1.0")),
+    (dict(bias=Bias(1)), "bias.inputs", ("=1 must be True or False", "write inputs=True")),  # type: ignore[arg-type]
     (dict(n_kv_heads=4), "n_kv_heads", ("n_kv_heads=4 must divide n_heads=6", "use 1, 2, 3 or 6")),
     (dict(n_heads=5), "n_heads", ("n_heads=5 must divide d_model=24", "give d_head")),
     (dict(position=Learned(0)), "position.max_positions", ("=0", "at least 1", "longest input")),
@@ -55,7 +61,11 @@ BROKEN: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     (dict(position=RelativeBuckets(32, 32)), "position.max_distance", ("=32 must exceed n_buckets=32", "T5 uses 128")),
     (dict(position=Sinusoidal(), d_model=25, d_head=8), "d_model", ("d_model=25 must be even", "even width")),
     (dict(norm=LayerNorm(eps=0.0)), "norm.eps", ("=0.0 must be positive", "1e-5")),
-    (dict(feedforward=Plain("swish")), "feedforward.activation", ("='swish' is unknown", "relu", "silu")),  # type: ignore[arg-type]
+    (
+        dict(feedforward=Plain("swish")),
+        "feedforward.activation",
+        ("='swish' must be 'relu' or", "silu", "write activation='relu'"),
+    ),  # type: ignore[arg-type]
     (dict(attention_scale=0.0), "attention_scale", ("=0.0 must be positive", "d_head ** -0.5")),
     (dict(attention=SlidingWindow(0)), "attention.window", ("=0", "at least 1", "in tokens")),
     (dict(embedding=Embedding(segments=-1), **ENCODER), "embedding.segments", ("=-1 must not be negative", "use 0")),
@@ -71,7 +81,7 @@ BROKEN: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
         ("'LanguageModelHead' needs a decoder", "use MaskedLMHead()"),
     ),
     (ENCODER | dict(heads=(NextSentenceHead(),)), "heads", ("reads the pooled vector", "add Pooler()")),
-    (ENCODER | dict(heads=(MaskedLMHead("elu"),)), "heads.mlm.activation", ("='elu' is unknown", "gelu")),  # type: ignore[arg-type]
+    (ENCODER | dict(heads=(MaskedLMHead("elu"),)), "heads.MaskedLMHead.activation", ("='elu' must be", "gelu")),  # type: ignore[arg-type]
 ]
 
 

@@ -66,7 +66,8 @@ def locate(name: str | Path) -> Source:
     if text in EMBEDDED:
         return _embedded(text, EMBEDDED[text])
     path = Path(name).expanduser()
-    if path.is_dir():
+    # The empty path would be the folder that one is in.
+    if text and path.is_dir():
         return Source(text, "folder", path)
     if path.is_file():
         if path.suffix == ".gguf":

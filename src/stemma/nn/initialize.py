@@ -34,10 +34,10 @@ def initialise(model: nn.Module, spec: Architecture, generator: torch.Generator)
             else:
                 _draw_matrix(parameter, module, spec, generator)
     match spec.initialisation:
-        case Normal(std=std, shrink_residual=True):
+        case Normal(std=std, truncated=truncated, shrink_residual=True):
             depth = 2 * (spec.n_encoder_layers + spec.n_decoder_layers)
             for last in _last_maps(model):
-                last.normal_(0.0, std / math.sqrt(depth), generator=generator)
+                _draw_normal(last, std / math.sqrt(depth), truncated, generator)
         case FanIn():
             for attention in (module for module in model.modules() if isinstance(module, Attention)):
                 query = attention.query.weight
@@ -53,10 +53,8 @@ def _last_maps(model: nn.Module) -> list[Tensor]:
 def _draw_matrix(weight: Tensor, module: nn.Module, spec: Architecture, generator: torch.Generator) -> None:
     table = isinstance(module, nn.Embedding)
     match spec.initialisation:
-        case Normal(std=std, truncated=True):
-            nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=generator)
-        case Normal(std=std):
-            weight.normal_(0.0, std, generator=generator)
+        case Normal(std=std, truncated=truncated):
+            _draw_normal(weight, std, truncated, generator)
         case XavierUniform() if table:
             weight.normal_(0.0, spec.d_model**-0.5, generator=generator)
         case XavierUniform():
@@ -67,3 +65,10 @@ def _draw_matrix(weight: Tensor, module: nn.Module, spec: Architecture, generato
             weight.normal_(0.0, spec.d_model**-0.5, generator=generator)
         case FanIn():
             weight.normal_(0.0, weight.shape[1] ** -0.5, generator=generator)
+
+
+def _draw_normal(weight: Tensor, std: float, truncated: bool, generator: torch.Generator) -> None:
+    if truncated:
+        nn.init.trunc_normal_(weight, 0.0, std, -2 * std, 2 * std, generator=generator)
+    else:
+        weight.normal_(0.0, std, generator=generator)

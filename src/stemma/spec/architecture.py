@@ -47,6 +47,9 @@ def default_d_ff(d_model: int, feedforward: FeedForward) -> int:
     return 4 * d_model
 
 
+_DERIVED = ("n_kv_heads", "d_head", "d_ff")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Architecture:
     """A language model's shape: sizes, and one alternative for each part.
@@ -87,17 +90,19 @@ class Architecture:
     initialisation: Initialisation = field(default_factory=Normal)
 
     def __post_init__(self) -> None:
-        filled = {
-            "n_kv_heads": self.n_heads,
-            "d_head": self.d_model // self.n_heads if self.n_heads else 0,
-            "d_ff": default_d_ff(self.d_model, self.feedforward),
-        }
-        absent = {name: value for name, value in filled.items() if getattr(self, name) == 0}
-        for name, value in absent.items():
-            object.__setattr__(self, name, value)
+        absent = frozenset(name for name in _DERIVED if getattr(self, name) == 0)
+        sound = type(self.d_model) is int and type(self.n_heads) is int and self.d_model > 0 and self.n_heads > 0
+        if sound:
+            derived = {
+                "n_kv_heads": self.n_heads,
+                "d_head": self.d_model // self.n_heads,
+                "d_ff": default_d_ff(self.d_model, self.feedforward),
+            }
+            for name in absent:
+                object.__setattr__(self, name, derived[name])
         if self.stacks == EncoderDecoder():
             object.__setattr__(self, "stacks", EncoderDecoder(self.n_layers))
-        if faults := faults_of(self, filled=frozenset(absent)):
+        if faults := faults_of(self, absent):
             raise SpecError("architecture", faults)
 
     @property
@@ -128,7 +133,7 @@ class Architecture:
         >>> Architecture(n_layers=1, d_model=64, n_heads=4, vocab_size=9).change(d_model=128).d_ff
         512
         """
-        derived = {"n_kv_heads", "d_head", "d_ff"} if {"d_model", "n_heads"} & set(changes) else set()
+        derived = _DERIVED if {"d_model", "n_heads"} & set(changes) else ()
         changes = {**dict.fromkeys(derived, 0), **changes}
         return replace(self, **changes)
 

@@ -1,0 +1,167 @@
+"""Configurations both ways, and architectures as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import transformers
+from transformers import GenerationConfig, PretrainedConfig
+
+from stemma.checkpoints import decode_architecture, encode_architecture
+from stemma.checkpoints.config import differences, read_config, write_config
+from stemma.checkpoints.inert import INERT, MET_ANEW
+from stemma.errors import CheckpointError
+from stemma.families import LLAMA, T5, catalogue, family
+from stemma.spec import Architecture, Bias, Gated, LanguageModelHead, Plain
+from stemma.spec.mapping import ConfigRule, Constant, Fact, Key
+
+HEADS = (LanguageModelHead(tied=False),)
+SIZES: dict[str, Any] = dict(
+    hidden_size=24, intermediate_size=20, num_hidden_layers=2, num_attention_heads=6, vocab_size=31
+)
+
+
+def read(**changes: Any) -> tuple[Architecture, dict[str, Any]]:
+    assert LLAMA.checkpoint is not None
+    return read_config(SIZES | changes, LLAMA.checkpoint.config, LLAMA, HEADS)
+
+
+def test_defaults_are_theirs() -> None:
+    own, facts = read()
+    theirs = transformers.LlamaConfig(**SIZES)
+    assert (own.n_kv_heads, own.d_head, own.norm.eps) == (
+        theirs.num_key_value_heads,
+        theirs.head_dim,
+        theirs.rms_norm_eps,
+    )
+    assert own.position.base == theirs.rope_parameters["rope_theta"]
+    assert facts == {}
+
+
+def test_the_newer_spelling_wins_and_nests_are_reached() -> None:
+    own, _ = read(rope_theta=5.0, rope_parameters={"rope_theta": 7, "rope_type": "default"})
+    assert own.position.base == 7.0
+    with pytest.raises(CheckpointError) as caught:
+        read(rope_parameters={"rope_type": "yarn", "factor": 4.0})
+    assert {fault.field for fault in caught.value.faults} == {"rope_parameters.rope_type", "rope_parameters.factor"}
+
+
+def test_two_keys_for_one_field_must_agree() -> None:
+    marian = catalogue()[0]
+    assert marian.checkpoint is not None
+    config = dict(
+        vocab_size=9, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=4,
+        encoder_ffn_dim=8, decoder_ffn_dim=8,
+    )  # fmt: skip
+    with pytest.raises(CheckpointError, match="decoder_attention_heads=4 contradicts encoder_attention_heads=2"):
+        read_config(config, marian.checkpoint.config, marian, (LanguageModelHead(),))
+
+
+def test_a_whole_part_is_chosen_by_name() -> None:
+    assert T5.checkpoint is not None
+    config = dict(vocab_size=9, d_model=8, d_ff=8, num_layers=1, num_heads=2)
+    for name, part in {"relu": Plain("relu"), "gated-gelu": Gated("gelu_tanh")}.items():
+        own, _ = read_config(config | {"feed_forward_proj": name}, T5.checkpoint.config, T5, (LanguageModelHead(),))
+        assert own.feedforward == part
+
+
+def test_every_entry_of_transformers_itself_is_known_to_be_harmless() -> None:
+    theirs = set(PretrainedConfig().to_dict()) | set(GenerationConfig().to_dict())
+    assert {name for name in theirs if not name.startswith("_")} - INERT - MET_ANEW == set()
+
+
+@pytest.mark.parametrize("one", catalogue(), ids=lambda one: one.name)
+def test_a_default_configuration_of_transformers_is_read(one: Any) -> None:
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    config = CONFIG_MAPPING[one.checkpoint.model_type]().to_dict()
+    own, facts = read_config(config, one.checkpoint.config, one, one.checkpoint.variants[0].heads)
+    again = write_config(own, one.checkpoint.config, one, one.checkpoint.variants[0].heads, facts)
+    theirs = CONFIG_MAPPING[one.checkpoint.model_type].from_dict(again).to_dict()
+    changed = {name for name, value in config.items() if value is not None and theirs[name] != value}
+    assert changed <= MET_ANEW | {"scale_decoder_outputs"}
+
+
+def test_fields_with_one_key_must_hold_one_value() -> None:
+    assert LLAMA.checkpoint is not None
+    sizes = dict(n_layers=1, d_model=8, n_heads=2, vocab_size=11)
+    own = LLAMA.build(**sizes, bias=Bias(inputs=True, output=False, feedforward=False))
+    with pytest.raises(CheckpointError, match=r"bias\.output=False cannot be told in this format, which means True"):
+        write_config(own, LLAMA.checkpoint.config, LLAMA, HEADS, {})
+    relu = LLAMA.build(**sizes, feedforward=Gated("relu"))
+    with pytest.raises(CheckpointError, match=r"feedforward\.activation='relu' has no name in hidden_act"):
+        write_config(relu, LLAMA.checkpoint.config, LLAMA, HEADS, {})
+
+
+RULES: tuple[ConfigRule, ...] = (
+    Key("width", "d_model"),
+    Key("depth", "n_layers"),
+    Key("heads", "n_heads"),
+    Key("words", "vocab_size"),
+    Key("tied", "heads.lm.tied", True),
+    Key("deviation", "initialisation.std", 0.02),
+    Constant("kind", "plain", also=("simple",), written=True),
+    Fact("colour", "red"),
+    Fact("taste"),
+)
+
+
+def test_facts_constants_and_fields_that_are_not_there() -> None:
+    t5 = family("t5")
+    config = dict(width=8, depth=1, heads=2, words=9, kind="simple", taste=None, tied=False, deviation=0.5)
+    own, facts = read_config(config, RULES, t5, ())
+    assert facts == {"taste": None, "tied": False, "deviation": 0.5}
+    again = write_config(own, RULES, t5, (), facts)
+    assert again == config | {"kind": "plain", "colour": "red"}
+
+
+def test_ignored_keys_are_passed_over() -> None:
+    t5 = family("t5")
+    config = dict(width=8, depth=1, heads=2, words=9, sound=1, smell=2)
+    assert read_config(config, RULES, t5, (), ignore=("s*",))[0].d_model == 8
+    with pytest.raises(CheckpointError) as caught:
+        read_config(config, RULES, t5, ())
+    assert [fault.field for fault in caught.value.faults] == ["sound", "smell"]
+
+
+@pytest.mark.parametrize("one", catalogue(), ids=lambda one: one.name)
+def test_an_architecture_survives_json(one: Any) -> None:
+    for size in one.sizes:
+        own = one.build(size)
+        assert decode_architecture(json.loads(json.dumps(encode_architecture(own)))) == own
+    assert not differences(own, own)
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"position": {"kind": "Rotary", "base": "x"}}, "architecture.position.base"),
+        ({"position": {"kind": "Rotary", "base": float("nan")}}, "architecture.position.base"),
+        ({"position": {"kind": "Rotary"}}, "architecture.position.base"),
+        ({"position": {"kind": "Rotary", "base": 2.0, "scale": 1}}, "architecture.position.scale"),
+        ({"position": {"kind": "Compass"}}, "architecture.position.kind"),
+        ({"position": {"kind": ["Rotary"]}}, "architecture.position.kind"),
+        (
+            {"heads": [{"kind": "LanguageModelHead", "tied": 1, "bias": False, "scaled": False}]},
+            "architecture.heads[0].tied",
+        ),
+        ({"position": {"kind": "Sinusoidal", "layout": "upside down"}}, "architecture.position.layout"),
+        ({"attention_scale": "big"}, "architecture.attention_scale"),
+        ({"colour": 1}, "architecture.colour"),
+        ({"n_layers": "two"}, "n_layers"),
+        ({"norm": 3}, "norm"),
+    ],
+)
+def test_a_damaged_architecture_is_an_error(changes: dict[str, Any], field: str) -> None:
+    values = encode_architecture(LLAMA.build(n_layers=1, d_model=8, n_heads=2, vocab_size=11)) | changes
+    with pytest.raises(CheckpointError) as caught:
+        decode_architecture(values)
+    assert [fault.field for fault in caught.value.faults] == [field]
+
+
+def test_all_that_is_missing_is_named() -> None:
+    with pytest.raises(CheckpointError) as caught:
+        decode_architecture({"n_layers": 1})
+    assert {"architecture.d_model", "architecture.position"} <= {fault.field for fault in caught.value.faults}

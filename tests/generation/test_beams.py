@@ -178,6 +178,16 @@ def test_a_search_stops_when_nothing_open_can_win(tree: Callable[..., Any]) -> N
     assert len(model.batches) > 2
 
 
+def test_a_long_text_wins_though_it_lags_at_first(tree: Callable[..., Any]) -> None:
+    """ln 0.3 / 2 is far below ln 0.7, but ln 0.3 / 10 is above it: the bound must be that of the limit."""
+    model = tree(3)
+    first = torch.tensor([0.7, 0.3, 0.0], dtype=torch.float64).log()
+    certain = torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64).log()
+    model.logits = lambda ids: first if len(ids) == 1 else certain
+    (found,) = search(model, [[1]], Beam(width=2), max_new_tokens=10, stops=frozenset({0}))
+    assert found[0].tokens == (1,) * 10
+
+
 def test_a_forbidden_path_is_dropped_and_no_path_is_an_error(tree: Callable[..., Any]) -> None:
     def after_two_nothing(ids: list[list[int]], logits: torch.Tensor) -> torch.Tensor:
         for row, seen in zip(logits, ids, strict=True):

@@ -18,12 +18,13 @@ from stemma.checkpoints import locate, read_folder, read_gguf
 from stemma.checkpoints.rules import Info, make_plan
 from stemma.errors import SourceError
 from stemma.families import GPT2
+from stemma.generation import Greedy, ModelStepper, search
 from stemma.nn import Model
 from stemma.spec.mapping import Rename, Split
 from stemma.spec.parts import LanguageModelHead, Learned
 
 from ..tiny import apart
-from ..tolerances import FP32, GGUF_LOGITS, KEPT_ACTIVATIONS, KEPT_LOGITS, STSB_SPEARMAN
+from ..tolerances import FP32, GGUF_LOGITS, GGUF_LOGITS_PACKED, KEPT_ACTIVATIONS, KEPT_LOGITS, STSB_SPEARMAN
 
 pytestmark = pytest.mark.real
 Figure = Callable[..., None]
@@ -36,19 +37,6 @@ def _embedded(name: str) -> Path:
         pytest.skip(str(error))
 
 
-@torch.no_grad()
-def _greedy(model: Model, prompt: list[int], n_tokens: int) -> list[int]:
-    """The most probable continuation, a token at a time through the cache."""
-    cache = model.new_cache(1, len(prompt) + n_tokens)
-    step, tokens = torch.tensor([prompt]), []
-    for _ in range(n_tokens):
-        output = model.decode(step, cache=cache, last_only=True)
-        assert output.logits is not None
-        step = output.logits[:, -1:].argmax(-1)
-        tokens.append(int(step))
-    return tokens
-
-
 # --- A LLaMA of 260 thousand parameters, and what it said -----------------------------------------------------------
 
 
@@ -57,7 +45,8 @@ def test_stories_are_told_as_they_were(shared: Path, figure: Figure) -> None:
     expected = json.loads((folder / "expected.json").read_text(encoding="utf-8"))
     ids: list[int] = expected["greedy_ids_from_bos"]
     model = read_folder(folder / "hf").model.eval()
-    assert _greedy(model, ids[:1], len(ids) - 1) == ids[1:]
+    ((said,),) = search(ModelStepper(model), [ids[:1]], Greedy(), max_new_tokens=len(ids) - 1)
+    assert list(said.tokens) == ids[1:]
     with torch.no_grad():
         logits = model(torch.tensor([ids[:16]]), last_only=True).logits[0, -1]
     kept = torch.tensor(expected["logits_after_first_16_ids"])
@@ -198,21 +187,24 @@ def test_smollm2_is_read_as_transformers_reads_it(figure: Figure, monkeypatch: p
     monkeypatch.setattr(transformers.modeling_utils, "is_accelerate_available", lambda: True)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(path.parent, gguf_file=path.name, dtype=torch.float32)
     tokenizer = transformers.AutoTokenizer.from_pretrained(path.parent, gguf_file=path.name)
-    ours = read_gguf(path).model.eval().pack()
-    largest = 0.0
-    for prompt in PROMPTS:
-        ids = tokenizer(prompt)["input_ids"]
-        continued = _greedy(ours, ids, 64)
-        whole = torch.tensor([ids + continued])
-        with torch.no_grad():
-            expected, found = theirs(whole).logits, ours(whole).logits
-            said = theirs.generate(
-                torch.tensor([ids]), max_new_tokens=64, min_new_tokens=64, do_sample=False, eos_token_id=None
-            )
-        largest = max(largest, apart(found, expected))
-        assert said[0].tolist() == whole[0].tolist(), prompt
-    figure("smollm2", largest=largest)
-    assert largest <= GGUF_LOGITS
+    ours = read_gguf(path).model.eval()
+    prompts = [tokenizer(prompt)["input_ids"] for prompt in PROMPTS]
+    said = search(ModelStepper(ours), prompts, Greedy(), max_new_tokens=64)
+    whole = [torch.tensor([[*ids, *best.tokens]]) for ids, (best, *_) in zip(prompts, said, strict=True)]
+    with torch.no_grad():
+        expected = [theirs(tokens).logits for tokens in whole]
+        apart_plain = [apart(ours(tokens).logits, logits) for tokens, logits in zip(whole, expected, strict=True)]
+        ours.pack()
+        apart_packed = [apart(ours(tokens).logits, logits) for tokens, logits in zip(whole, expected, strict=True)]
+        spelt_out = theirs.generate(whole[0][:, : len(prompts[0])], max_new_tokens=64, min_new_tokens=64, do_sample=False)
+    figure("smollm2", largest=max(apart_plain), packed=max(apart_packed))
+    assert torch.equal(spelt_out, whole[0])
+    # A text of which each token is the likeliest after those before it is the greedy one.
+    for ids, tokens, logits in zip(prompts, whole, expected, strict=True):
+        assert torch.equal(logits[0, len(ids) - 1 : -1].argmax(-1), tokens[0, len(ids) :])
+    assert search(ModelStepper(ours), prompts[:1], Greedy(), max_new_tokens=64)[0][0].tokens == said[0][0].tokens
+    assert max(apart_plain) <= GGUF_LOGITS
+    assert max(apart_packed) <= GGUF_LOGITS_PACKED
 
 
 # --- MiniLM, from a folder of sentence-transformers ------------------------------------------------------------------

@@ -65,6 +65,7 @@ def read_folder(
     checkpoint = _checkpoint(families[0])
     weights = Weights(folder, checkpoint.spellings, allow_pickle=allow_pickle)
     weights.drop([name for name in weights.infos if any(fnmatch(name, pattern) for pattern in ignore)])
+    pooling = read_pooling(folder)
     try:
         own = _read_own(folder)
         readings = _own_readings(own, config, weights, ignore) if own else _readings(families, config, weights, ignore)
@@ -80,7 +81,7 @@ def read_folder(
         model = fill(best.architecture, best.plan, weights, dtype)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error.where}", error.faults) from None
-    return Stored(best.family, model, best.facts, read_pooling(folder))
+    return Stored(best.family, model, best.facts, pooling)
 
 
 def write_folder(

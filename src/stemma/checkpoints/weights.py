@@ -95,7 +95,7 @@ def write_weights(tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_byt
         folder: stands already.
         shard_bytes: the most bytes of tensors in one file, unless one tensor alone has more.
     """
-    shards: list[dict[str, Info]] = []
+    shards: list[list[str]] = []
     shard: dict[str, Tensor] = {}
     held = total = 0
 
@@ -105,7 +105,7 @@ def write_weights(tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_byt
             save_file(shard, folder / f"{len(shards)}.safetensors", metadata={"format": "pt"})
         except SafetensorError as error:
             raise OSError(str(error)) from error
-        shards.append({name: Info(tuple(tensor.shape)) for name, tensor in shard.items()})
+        shards.append(list(shard))
         shard.clear()
 
     for name, tensor in tensors:
@@ -122,10 +122,10 @@ def write_weights(tensors: Iterable[tuple[str, Tensor]], folder: Path, shard_byt
         (folder / "0.safetensors").rename(folder / SAFETENSORS)
         return
     index = {}
-    for number, infos in enumerate(shards):
+    for number, names in enumerate(shards):
         name = f"model-{number + 1:05}-of-{len(shards):05}.safetensors"
         (folder / f"{number}.safetensors").rename(folder / name)
-        index.update(dict.fromkeys(infos, name))
+        index.update(dict.fromkeys(names, name))
     content = {"metadata": {"total_size": total}, "weight_map": index}
     (folder / f"{SAFETENSORS}.index.json").write_text(json.dumps(content, indent=2), encoding="utf-8")
 

@@ -1,5 +1,6 @@
 """The encoder-only branch: BERT."""
 
+from stemma.families.names import ACTIVATIONS, GGUF_FEEDFORWARD, GGUF_SIZES
 from stemma.families.seq2seq import TRANSFORMER
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Rename, Tie, Variant
 from stemma.spec.parts import (
@@ -14,14 +15,6 @@ from stemma.spec.parts import (
     Plain,
     Pooler,
 )
-
-_ACTIVATIONS = {
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "relu": "relu",
-    "silu": "silu",
-}
 
 BERT_CHECKPOINT = Checkpoint(
     model_type="bert",
@@ -38,7 +31,7 @@ BERT_CHECKPOINT = Checkpoint(
         Key("num_hidden_layers", "n_layers"),
         Key("num_attention_heads", "n_heads"),
         Key("intermediate_size", "d_ff"),
-        Key("hidden_act", ("feedforward.activation", "heads.mlm.activation"), "gelu", _ACTIVATIONS),
+        Key("hidden_act", ("feedforward.activation", "heads.mlm.activation"), "gelu", ACTIVATIONS),
         Key("max_position_embeddings", "position.max_positions"),
         Key("type_vocab_size", "embedding.segments", 2),
         Key("layer_norm_eps", "norm.eps", 1e-12),
@@ -116,10 +109,7 @@ BERT_CHECKPOINT = Checkpoint(
         architecture="bert",
         heads=(),
         config=(
-            Key("embedding_length", "d_model"),
-            Key("block_count", "n_layers"),
-            Key("attention.head_count", "n_heads"),
-            Key("feed_forward_length", "d_ff"),
+            *GGUF_SIZES,
             Key("context_length", "position.max_positions"),
             Key("attention.layer_norm_epsilon", "norm.eps"),
             Constant("attention.causal", False),
@@ -146,7 +136,7 @@ BERT_CHECKPOINT = Checkpoint(
                     "output": "attn_output",
                 },
             ),
-            Rename("encoder.blocks.*.feedforward", "blk.*", {"up": "ffn_up", "down": "ffn_down"}),
+            Rename("encoder.blocks.*.feedforward", "blk.*", GGUF_FEEDFORWARD),
             Rename(
                 "encoder.blocks.*",
                 "blk.*",

@@ -1,5 +1,6 @@
 """The decoder-only branch up to 2020: GPT-2."""
 
+from stemma.families.names import ACTIVATIONS, GGUF_DECODER, GGUF_SIZES
 from stemma.families.seq2seq import TRANSFORMER
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Rename, Split, Tie, Variant
 from stemma.spec.parts import (
@@ -13,13 +14,6 @@ from stemma.spec.parts import (
     PreNorm,
 )
 
-_ACTIVATIONS = {
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-    "gelu": "gelu",
-    "relu": "relu",
-    "silu": "silu",
-}
 _QKV = ("query", "key", "value")
 _INERT = (
     "summary_type",
@@ -45,7 +39,7 @@ GPT2_CHECKPOINT = Checkpoint(
         Key("n_layer", "n_layers"),
         Key("n_head", "n_heads"),
         Key("n_inner", "d_ff", None),
-        Key("activation_function", "feedforward.activation", "gelu_new", _ACTIVATIONS),
+        Key("activation_function", "feedforward.activation", "gelu_new", ACTIVATIONS),
         Key("layer_norm_epsilon", "norm.eps", 1e-5),
         Key("resid_pdrop", "dropout.residual", 0.1),
         Key("attn_pdrop", "dropout.attention", 0.1),
@@ -75,10 +69,7 @@ GPT2_CHECKPOINT = Checkpoint(
         architecture="gpt2",
         heads=(LanguageModelHead(tied=True),),
         config=(
-            Key("embedding_length", "d_model"),
-            Key("block_count", "n_layers"),
-            Key("attention.head_count", "n_heads"),
-            Key("feed_forward_length", "d_ff"),
+            *GGUF_SIZES,
             Key("context_length", "position.max_positions"),
             Key("attention.layer_norm_epsilon", "norm.eps"),
             Fact("vocab_size"),
@@ -87,11 +78,7 @@ GPT2_CHECKPOINT = Checkpoint(
             Rename("embeddings", "", {"token": "token_embd", "position": "position_embd"}),
             Split("decoder.blocks.*.attention", "blk.*.attn_qkv", _QKV),
             Rename("decoder.blocks.*.attention", "blk.*", {"output": "attn_output"}),
-            Rename("decoder.blocks.*.feedforward", "blk.*", {"up": "ffn_up", "down": "ffn_down"}),
-            Rename("decoder.blocks.*", "blk.*", {"attention_norm": "attn_norm", "feedforward_norm": "ffn_norm"}),
-            Rename("decoder.norm", "output_norm"),
-            Rename("heads.lm", "output"),
-            Tie("output.weight", "token_embd.weight"),
+            *GGUF_DECODER,
         ),
     ),
 )

@@ -1,16 +1,9 @@
 """LLaMA and what follows from it."""
 
 from stemma.families.gpt import GPT2
+from stemma.families.names import ACTIVATIONS, GGUF_DECODER, GGUF_SIZES
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Permute, Rename, Tie, Variant
 from stemma.spec.parts import NO_BIAS, Dropout, Gated, LanguageModelHead, Normal, RMSNorm, Rotary
-
-_ACTIVATIONS = {
-    "silu": "silu",
-    "swish": "silu",
-    "gelu": "gelu",
-    "gelu_new": "gelu_tanh",
-    "gelu_pytorch_tanh": "gelu_tanh",
-}
 
 LLAMA_CHECKPOINT = Checkpoint(
     model_type="llama",
@@ -26,7 +19,7 @@ LLAMA_CHECKPOINT = Checkpoint(
         Key("num_attention_heads", "n_heads"),
         Key("num_key_value_heads", "n_kv_heads", None),
         Key("head_dim", "d_head", None),
-        Key("hidden_act", "feedforward.activation", "silu", _ACTIVATIONS),
+        Key("hidden_act", "feedforward.activation", "silu", ACTIVATIONS),
         Key("rms_norm_eps", "norm.eps", 1e-6),
         Key("rope_theta", "position.base", 10_000.0, also=("rope_parameters.rope_theta",)),
         Key("attention_bias", ("bias.inputs", "bias.output"), False),
@@ -80,10 +73,7 @@ LLAMA_CHECKPOINT = Checkpoint(
         architecture="llama",
         heads=(LanguageModelHead(tied=True),),
         config=(
-            Key("embedding_length", "d_model"),
-            Key("feed_forward_length", "d_ff"),
-            Key("block_count", "n_layers"),
-            Key("attention.head_count", "n_heads"),
+            *GGUF_SIZES,
             Key("attention.head_count_kv", "n_kv_heads", None),
             Key("attention.key_length", "d_head", None),
             Key("rope.dimension_count", "d_head", None),
@@ -102,11 +92,7 @@ LLAMA_CHECKPOINT = Checkpoint(
                 {"query": "n_heads", "key": "n_kv_heads"},
             ),
             Rename("decoder.blocks.*.attention", "blk.*", {"value": "attn_v", "output": "attn_output"}),
-            Rename("decoder.blocks.*.feedforward", "blk.*", {"gate": "ffn_gate", "up": "ffn_up", "down": "ffn_down"}),
-            Rename("decoder.blocks.*", "blk.*", {"attention_norm": "attn_norm", "feedforward_norm": "ffn_norm"}),
-            Rename("decoder.norm", "output_norm"),
-            Rename("heads.lm", "output"),
-            Tie("output.weight", "token_embd.weight"),
+            *GGUF_DECODER,
             Ignore("rope_freqs.weight"),
         ),
     ),

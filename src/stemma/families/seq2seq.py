@@ -1,5 +1,6 @@
 """The root of the tree and its encoder-decoder branch: the 2017 Transformer and T5."""
 
+from stemma.families.names import ACTIVATIONS
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Ignore, Key, Rename, Tie, Variant, Zero
 from stemma.spec.parts import (
@@ -35,12 +36,7 @@ MARIAN = Checkpoint(
         Key("decoder_attention_heads", "n_heads"),
         Key("encoder_ffn_dim", "d_ff"),
         Key("decoder_ffn_dim", "d_ff"),
-        Key(
-            "activation_function",
-            "feedforward.activation",
-            "gelu",
-            {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"},
-        ),
+        Key("activation_function", "feedforward.activation", "gelu", ACTIVATIONS),
         Key("scale_embedding", "embedding.scaled", False),
         Key("dropout", "dropout.residual", 0.1),
         Key("attention_dropout", "dropout.attention", 0.0),

@@ -127,7 +127,7 @@ class GroupedBeams:
 
     def _bound(self, value: float) -> float:
         """The best score that a path can still reach: every further token is certain and the length is the best one."""
-        length = self._limit if self._strategy.length_penalty > 0 else self._length + 1
+        length = self._limit if self._strategy.length_penalty > 0 else self._limit
         return self._score(value, length)
 
 

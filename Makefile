@@ -42,7 +42,7 @@ test: .venv/.tests
 	$(BIN)/pytest -q
 
 bench: .venv/.tests
-	@for script in benchmarks/*.py; do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
+	@for script in $(filter-out benchmarks/frame.py,$(wildcard benchmarks/*.py)); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 # The tests that are slow, that need real weights or that draw examples, with far more examples than `make test` draws.
 prove: .venv/.tests

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import re
-import runpy
 import shlex
 import shutil
 from collections.abc import Iterator
@@ -85,9 +84,3 @@ def test_links_lead_somewhere(page: Path) -> None:
 def test_an_index_leads_to_every_page_beside_it(index: Path) -> None:
     text = index.read_text(encoding="utf-8")
     assert [page.name for page in index.parent.glob("*.md") if page != index and f"({page.name})" not in text] == []
-
-
-def test_the_picture_of_the_tree_is_drawn_from_the_catalogue() -> None:
-    script = runpy.run_path(str(ROOT / "docs" / "draw_tree.py"))
-    remedy = "run python docs/draw_tree.py"
-    assert (ROOT / "docs" / "tree.svg").read_text(encoding="utf-8") == script["draw"](script["catalogue"]()), remedy

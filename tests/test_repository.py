@@ -51,21 +51,31 @@ def test_a_package_file_only_exports(path: Path) -> None:
                 pytest.fail(f"line {node.lineno} does more than export")
 
 
-def loaded_after(statement: str) -> set[str]:
-    """The modules that a fresh interpreter holds after a statement."""
+def loaded_after(statement: str, folder: Path) -> set[str]:
+    """The modules that a fresh interpreter holds after a statement that it runs in a folder."""
     script = f"import sys\n{statement}\nprint(*sys.modules, sep='\\n', file=sys.stderr)"
-    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    call = [sys.executable, "-c", script]
+    ended = subprocess.run(call, cwd=folder, capture_output=True, text=True, check=True)
     return set(ended.stderr.split())
 
 
-def test_importing_stemma_imports_no_torch() -> None:
-    assert not {"torch", "transformers", "huggingface_hub"} & loaded_after("import stemma")
+def test_importing_stemma_imports_no_torch(tmp_path: Path) -> None:
+    assert not {"torch", "transformers", "huggingface_hub"} & loaded_after("import stemma", tmp_path)
 
 
 @pytest.mark.parametrize(
-    "arguments", [["tree"], ["tree", "--json"], ["--help"], ["diff", "gpt2", "llama"], ["--version"]]
+    "arguments",
+    [
+        ["tree"],
+        ["tree", "--json"],
+        ["tree", "--svg", "tree.svg"],
+        ["info", "t5"],
+        ["--help"],
+        ["diff", "gpt2", "llama"],
+        ["--version"],
+    ],
 )
-def test_a_command_without_a_model_imports_no_torch(arguments: list[str]) -> None:
-    loaded = loaded_after(f"from stemma.cli.main import run\nassert run({arguments}) == 0")
+def test_a_command_without_a_model_imports_no_torch(arguments: list[str], tmp_path: Path) -> None:
+    loaded = loaded_after(f"from stemma.cli.main import run\nassert run({arguments}) == 0", tmp_path)
     assert "stemma.cli.main" in loaded
     assert not {"torch", "tokenizers", "transformers"} & loaded

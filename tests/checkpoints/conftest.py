@@ -109,13 +109,14 @@ def cases() -> Iterator[Case]:
         assert checkpoint is not None
         for variant in checkpoint.variants:
             for switch, change in SWITCHES.items():
-                if switch == "flipped" and not any(hasattr(head, "tied") for head in variant.heads):
-                    continue
                 heads = variant.heads
                 if any(isinstance(head, LanguageModelHead) for head in heads) and checkpoint.untied_by:
                     heads = tuple(replace(h, scaled=dict(family.traits)["heads"][0].scaled) for h in heads)
+                usual = family.build(**SIZES, heads=heads)
+                if switch != "plain" and change(usual) == usual:
+                    continue
                 try:
-                    architecture = change(family.build(**SIZES, heads=heads))
+                    architecture = change(usual)
                     kept = {"heads.lm.tied"} if checkpoint.untied_by else set()
                     config = write_config(architecture, checkpoint.config, family, variant.heads, {}, kept=kept)
                 except CheckpointError:

@@ -183,9 +183,13 @@ def test_fields_with_one_key_must_hold_one_value() -> None:
     own = LLAMA.build(**sizes, bias=Bias(inputs=True, output=False, feedforward=False))
     with pytest.raises(CheckpointError, match=r"bias\.output=False cannot be told in this format, which means True"):
         write_config(own, LLAMA.checkpoint.config, LLAMA, HEADS, {})
-    relu = LLAMA.build(**sizes, feedforward=Gated("relu"))
-    with pytest.raises(CheckpointError, match=r"feedforward\.activation='relu' has no name in hidden_act"):
-        write_config(relu, LLAMA.checkpoint.config, LLAMA, HEADS, {})
+
+
+def test_a_value_without_a_name_of_theirs_is_an_error() -> None:
+    own = LLAMA.build(n_layers=1, d_model=8, n_heads=2, vocab_size=11, feedforward=Gated("relu"))
+    rules = (Key("act", "feedforward.activation", "silu", {"silu": "silu", "swish": "silu"}),)
+    with pytest.raises(CheckpointError, match=r"feedforward\.activation='relu' has no name in act; use 'silu'"):
+        write_config(own, rules, LLAMA, HEADS, {})
 
 
 RULES: tuple[ConfigRule, ...] = (

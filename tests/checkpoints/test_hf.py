@@ -113,13 +113,13 @@ def test_a_pickle_that_would_run_code_is_refused(llama_folder: Path, tmp_path: P
         read_folder(tmp_path, allow_pickle=True)
 
 
-def bert(all_cases: Any, name: str) -> Any:
+def plain(all_cases: Any, name: str) -> Any:
     return next(case for case in all_cases if case.variant.name == name and case.switch == "plain")
 
 
 def test_a_folder_with_more_heads_than_its_class_gives_them_all(all_cases: Any, tmp_path: Path) -> None:
     """As bert-base-uncased does: it names BertForMaskedLM, and holds the heads of pre-training under old names."""
-    bert(all_cases, "BertForPreTraining").save(tmp_path)
+    plain(all_cases, "BertForPreTraining").save(tmp_path)
     config = json.loads((tmp_path / "config.json").read_text()) | {"architectures": ["BertForMaskedLM"]}
     (tmp_path / "config.json").write_text(json.dumps(config))
     weights = load_file(tmp_path / "model.safetensors")
@@ -136,8 +136,21 @@ def test_a_folder_with_more_heads_than_its_class_gives_them_all(all_cases: Any, 
     assert torch.equal(norm, weights["bert.embeddings.LayerNorm.weight"])
 
 
+def test_names_without_the_prefix_of_their_class_are_read(all_cases: Any, tmp_path: Path) -> None:
+    """As in the folder gpt2: it names GPT2LMHeadModel, and holds the body's bare names and old buffers."""
+    plain(all_cases, "GPT2LMHeadModel").save(tmp_path)
+    whole = parameters(read_folder(tmp_path))
+    weights = load_file(tmp_path / "model.safetensors")
+    bare = {name.removeprefix("transformer."): tensor for name, tensor in weights.items()}
+    bare |= {f"h.{n}.attn.bias": torch.ones(1, 1, 4, 4, dtype=torch.uint8) for n in range(2)}
+    save_file(bare, tmp_path / "model.safetensors")
+    stored = read_folder(tmp_path)
+    assert [head.name for head in stored.architecture.heads] == ["lm"]
+    assert same(parameters(stored), whole)
+
+
 def test_a_tied_copy_serves_where_the_original_is_absent(all_cases: Any, tmp_path: Path) -> None:
-    bert(all_cases, "BertForMaskedLM").save(tmp_path)
+    plain(all_cases, "BertForMaskedLM").save(tmp_path)
     whole = parameters(read_folder(tmp_path))
     weights = load_file(tmp_path / "model.safetensors")
     weights["cls.predictions.decoder.weight"] = weights.pop("bert.embeddings.word_embeddings.weight")

@@ -18,6 +18,7 @@ import pytest
 from stemma.cli import convert, embed, generate, lineage, predict
 from stemma.cli.main import run
 from stemma.families import GPT2, catalogue
+from stemma.families.picture import tree_svg
 
 
 @dataclass(frozen=True)
@@ -194,6 +195,12 @@ def test_tree_prints_the_contract(call: Callable[..., str]) -> None:
         for size in record["sizes"].values():
             assert list(size) == [*("parameters", "n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size")]
             assert all(isinstance(number, int) and number > 0 for number in size.values())
+
+
+def test_tree_writes_its_picture(call: Callable[..., str], tmp_path: Path) -> None:
+    assert json.loads(call("tree", "--svg", "tree.svg", "--json")) == {"out": "tree.svg"}
+    assert (tmp_path / "tree.svg").read_text(encoding="utf-8") == tree_svg()
+    assert [path.name for path in tmp_path.iterdir()] == ["tree.svg"]
 
 
 def test_the_tree_shows_every_family_once(call: Callable[..., str]) -> None:

@@ -32,6 +32,8 @@ BROKEN = {
     "blank lines": (["embed", "blank.txt", "--out", "new.npy"], ["[2, 4]"]),
     "existing output": (["embed", "texts.txt", "--out", "old.npy"], ["old.npy", "exists"]),
     "output in no folder": (["embed", "texts.txt", "--out", "no/new.npy"], ["no/new.npy"]),
+    "existing picture": (["tree", "--svg", "old.npy"], ["old.npy", "exists"]),
+    "a name that no file can have": (["tree", "--svg", "x" * 300], ["--svg", "too long"]),
     "existing folder": (["convert", "smollm2", "."], ["exists"]),
     "a file where a folder is written": (["convert", "smollm2", "new.gguf"], ["new.gguf"]),
 }

@@ -188,6 +188,17 @@ def test_a_long_text_wins_though_it_lags_at_first(tree: Callable[..., Any]) -> N
     assert found[0].tokens == (1,) * 10
 
 
+def test_a_short_text_wins_where_length_costs(tree: Callable[..., Any]) -> None:
+    """2 ln 0.3 is above ln 0.05: where longer texts rank lower, the bound must be that of the next step."""
+    model = tree(3)
+    first = torch.tensor([0.65, 0.3, 0.05], dtype=torch.float64).log()
+    certain = torch.tensor([1.0, 0.0, 0.0], dtype=torch.float64).log()
+    model.logits = lambda ids: first if len(ids) == 1 else certain
+    strategy = Beam(width=3, n_best=2, length_penalty=-1.0)
+    (found,) = search(model, [[1]], strategy, max_new_tokens=10, stops=frozenset({0, 2}))
+    assert [text.tokens for text in found] == [(0,), (1, 0)]
+
+
 def test_a_forbidden_path_is_dropped_and_no_path_is_an_error(tree: Callable[..., Any]) -> None:
     def after_two_nothing(ids: list[list[int]], logits: torch.Tensor) -> torch.Tensor:
         for row, seen in zip(logits, ids, strict=True):

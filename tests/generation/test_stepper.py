@@ -81,7 +81,7 @@ def test_all_faults_are_named_before_anything_runs(tiny: Callable[..., Model], m
     model = tiny(GPT2, position=Learned(8))
     monkeypatch.setattr(model, "decode", lambda *args, **kwargs: pytest.fail("the model ran"))
     with pytest.raises(InputError) as caught:
-        search(ModelStepper(model), [[1], [], [17, 2, -1], [1] * 6], Greedy(), max_new_tokens=3)
+        search(ModelStepper(model), [[1], [], [17, 2, -1], [1] * 7], Greedy(), max_new_tokens=3)
     assert [fault.field for fault in caught.value.faults] == ["prompts[1]", "prompts[2]", "len(prompts[3])"]
     assert caught.value.faults[1].value == [17, -1]
     with pytest.raises(InputError, match="max_new_tokens=0 must be at least 1"):
@@ -90,7 +90,7 @@ def test_all_faults_are_named_before_anything_runs(tiny: Callable[..., Model], m
 
 def test_learned_positions_can_be_filled_to_the_last(tiny: Callable[..., Model]) -> None:
     model = tiny(GPT2, position=Learned(8))
-    ((text,),) = search(ModelStepper(model), [[1] * 5], Greedy(), max_new_tokens=3)
+    ((text,),) = search(ModelStepper(model), [[1] * 6], Greedy(), max_new_tokens=3)
     assert len(text.tokens) == 3
     pair = tiny(T5).architecture.change(position=Learned(8))
     check_prompts(pair, [[1] * 8], 8)

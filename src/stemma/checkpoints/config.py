@@ -96,7 +96,7 @@ def write_config(
                 if held and (theirs := _inverse(rule, held[0])) is not _ABSENT:
                     flat[rule.theirs] = theirs
                 elif held:
-                    known = " or ".join(map(repr, (rule.values or {}).values()))
+                    known = " or ".join(dict.fromkeys(map(repr, (rule.values or {}).values())))
                     faults.append(Fault(rule.paths[0], held[0], f"has no name in {rule.theirs}", f"use {known}"))
                 elif rule.default is not REQUIRED and facts.get(rule.theirs, rule.default) is not None:
                     flat[rule.theirs] = facts.get(rule.theirs, rule.default)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemma.cli import options
-from stemma.cli.output import open_model, show, table
+from stemma.cli.output import open_model, show, table, write
 from stemma.errors import Fault, InputError
 
 if TYPE_CHECKING:
@@ -52,14 +52,7 @@ def embed(
     step = batch_size * BATCHES_A_STEP
     chunks = [texts[start : start + step] for start in range(0, len(texts), step)]
     vectors = np.concatenate([lm.embed(chunk, batch_size=batch_size) for chunk in _progress(chunks)])
-    partial = out.with_name(f".{out.name}.partial")
-    try:
-        with partial.open("wb") as stream:
-            np.save(stream, vectors)
-        partial.replace(out)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise InputError("stemma embed", _unusable("--out", out, error)) from error
+    write("stemma embed", "--out", out, lambda stream: np.save(stream, vectors))
     result = {"model": lm.name, "out": str(out), "texts": vectors.shape[0], "dimensions": vectors.shape[1]}
     show(result, json, lambda row: [f"{row['out']}: {row['texts']} texts, {row['dimensions']} dimensions"])
 
@@ -90,18 +83,15 @@ def _read_lines(file: Path) -> list[str]:
     try:
         texts = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError("stemma embed", _unusable("FILE", file, error)) from error
+        reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
+        fault = Fault("FILE", str(file), f"cannot be read: {reason}", "name another file")
+        raise InputError("stemma embed", fault) from error
     blank = [number for number, text in enumerate(texts, start=1) if not text.strip()]
     if not texts:
         raise InputError("stemma embed", Fault("FILE", str(file), "is empty", "write one text a line"))
     if blank:
         raise InputError("stemma embed", Fault("line", blank, "holds no text", f"fill or delete it in {file}"))
     return texts
-
-
-def _unusable(option: str, path: Path, error: OSError | UnicodeDecodeError) -> Fault:
-    reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
-    return Fault(option, str(path), f"cannot be used: {reason}", "name another file")
 
 
 def _progress(chunks: list[list[str]]) -> Iterable[list[str]]:

@@ -74,13 +74,13 @@ def generate(
     )
     strategy = _strategy("stemma generate", sampling, beams, length_penalty)
     lm = open_model(model, dtype)
-    ask = {"strategy": strategy, "max_new_tokens": max_new_tokens, "stop": tuple(stop or ())}
-    if len(texts) == 1 and beams is None and not json:
+    ends = tuple(stop or ())
+    if len(texts) == 1 and not json:
         typer.echo(texts[0], nl=False)
-        lm.generate(texts[0], stream=_write, **ask)
+        lm.generate(texts[0], strategy, max_new_tokens, stop=ends, stream=_write)
         typer.echo()
         return
-    added = lm.generate(texts, **ask)
+    added = lm.generate(texts, strategy, max_new_tokens, stop=ends)
     completions = [{"prompt": text, "text": more} for text, more in zip(texts, added, strict=True)]
     show({"model": lm.name, "completions": completions}, json, _draw_completions)
 

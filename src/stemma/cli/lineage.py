@@ -10,17 +10,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stemma.cli import options
-from stemma.cli.output import open_model, show, table
+from stemma.cli.output import open_model, show, table, write
 from stemma.errors import Fault
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
-    from rich.tree import Tree
 
-    from stemma.spec import Architecture, Family
+    from stemma.spec import Architecture
 
-SIZES = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size")
-FACTS = ("year", "organisation", "paper", "kind", "objective", "tokenizer")
+TREE_EXAMPLES = """Examples:
+
+$ stemma tree
+
+$ stemma tree --svg tree.svg"""
 
 DIFF_EXAMPLES = """Examples:
 
@@ -35,16 +37,24 @@ $ stemma info smollm2   (a checkpoint: what it holds)"""
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this file to the command line."""
-    app.command("tree")(tree)
+    app.command("tree", epilog=TREE_EXAMPLES)(tree)
     app.command("diff", epilog=DIFF_EXAMPLES)(diff)
     app.command("info", epilog=INFO_EXAMPLES)(info)
 
 
-def tree(json: options.Json = False) -> None:
+def tree(
+    svg: Annotated[Path | None, typer.Option("--svg", help="Write the picture of the tree to this file.")] = None,
+    json: options.Json = False,
+) -> None:
     """Draw the family tree with the sizes that were published."""
-    from stemma.families import catalogue
+    from stemma.families.picture import text_tree, tree_json, tree_svg
 
-    show([_record(family) for family in catalogue()], json, _draw_tree)
+    if svg is None:
+        show(tree_json(), json, lambda _: [text_tree()])
+        return
+    options.check("stemma tree", [options.fresh("--svg", svg)])
+    write("stemma tree", "--svg", svg, lambda stream: stream.write(tree_svg().encode()))
+    show({"out": str(svg)}, json, lambda result: [result["out"]])
 
 
 def diff(
@@ -79,7 +89,9 @@ def info(
     options.check("stemma info", [options.readable("MODEL", model), options.at_least("--tokens", tokens, 1)])
     families = {family.name: family for family in catalogue()}
     if model in families and not Path(model).exists():
-        show(_record(families[model]), json, _draw_family)
+        from stemma.families.picture import tree_json
+
+        show(tree_json((families[model],))[0], json, _draw_family)
         return
     lm = open_model(model, dtype)
     spec = lm.architecture
@@ -92,19 +104,6 @@ def info(
         "architecture": {part.name: _plain(getattr(spec, part.name)) for part in fields(spec)},
     }
     show(record, json, _draw_info)
-
-
-def _record(family: Family) -> dict[str, Any]:
-    """A family as `stemma tree --json` prints it; its keys are a contract."""
-    from stemma.spec import count
-
-    sizes = {}
-    for name in family.sizes:
-        architecture = family.build(name)
-        numbers = {size: getattr(architecture, size) for size in SIZES}
-        sizes[name] = {"parameters": count.parameters(architecture), **numbers}
-    parent = family.parent.name if family.parent else None
-    return {"family": family.name, "parent": parent, **{fact: getattr(family, fact) for fact in FACTS}, "sizes": sizes}
 
 
 def _costs(spec: Architecture, tokens: int, dtype: str) -> dict[str, int | str]:
@@ -127,32 +126,6 @@ def _plain(value: object) -> object:
     return value if value is None or isinstance(value, bool | int | float | str | dict) else repr(value)
 
 
-def _human(number: int) -> str:
-    """A count in three figures at most.
-
-    >>> _human(124_439_808), _human(6_738_415_616), _human(259_328)
-    ('124M', '6.74B', '259K')
-    """
-    for unit, letter in ((10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if number >= unit:
-            return f"{number / unit:.3g}{letter}"
-    return str(number)
-
-
-def _draw_tree(records: list[dict[str, Any]]) -> list[Tree]:
-    from rich.text import Text
-    from rich.tree import Tree
-
-    nodes: dict[str, Tree] = {}
-    for record in records:
-        sizes = ", ".join(f"{name} {_human(size['parameters'])}" for name, size in record["sizes"].items())
-        label = Text(record["family"], style="bold")
-        label.append(f" {record['year']} {record['organisation']}, {record['kind']}: {sizes}", style="not bold")
-        parent = nodes.get(record["parent"])
-        nodes[record["family"]] = parent.add(label) if parent else Tree(label)
-    return [nodes[record["family"]] for record in records if record["parent"] is None]
-
-
 def _draw_diff(result: dict[str, Any]) -> Iterator[RenderableType]:
     """All changes but those of sizes, which `stemma info` shows better."""
     changes = [change for change in result["changes"] if not change["field"].startswith("sizes.")]
@@ -160,9 +133,11 @@ def _draw_diff(result: dict[str, Any]) -> Iterator[RenderableType]:
 
 
 def _draw_family(record: dict[str, Any]) -> Iterator[RenderableType]:
-    yield table(("family", record["family"]), ((fact, record[fact] or "") for fact in ("parent", *FACTS)))
-    columns = ("size", *(f"{name}#" for name in ("parameters", *SIZES)))
-    yield table(columns, ((name, *(f"{n:,}" for n in size.values())) for name, size in record["sizes"].items()))
+    facts = {**record}
+    sizes = facts.pop("sizes")
+    yield table(("family", facts.pop("family")), ((fact, value or "") for fact, value in facts.items()))
+    columns = ("size", *(f"{name}#" for name in next(iter(sizes.values()))))
+    yield table(columns, ((name, *(f"{number:,}" for number in size.values())) for name, size in sizes.items()))
 
 
 def _draw_info(record: dict[str, Any]) -> Iterator[RenderableType]:

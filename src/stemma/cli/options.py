@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Literal
@@ -68,8 +69,9 @@ def readable(option: str, text: str | None) -> Fault | None:
 
 def fresh(option: str, path: Path) -> Fault | None:
     """The fault of an output that exists already or whose folder does not."""
-    if path.exists():
+    # Unlike pathlib's, these two take a name that no file can have for one that is not there.
+    if os.path.exists(path):
         return Fault(option, str(path), "exists already", "name another or delete it")
-    if not path.parent.is_dir():
+    if not os.path.isdir(path.parent):
         return Fault(option, str(path), "lies in a folder that does not exist", f"create {path.parent}")
     return None

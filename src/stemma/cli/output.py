@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import typer
+
+from stemma.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -31,10 +34,12 @@ def show(result: Result, as_json: bool, draw: Callable[[Result], Iterable[Render
         typer.echo(json.dumps(result, ensure_ascii=False, allow_nan=False, indent=2))
         return
     from rich.console import Console
+    from rich.text import Text
 
-    console = Console(highlight=False)
+    console = Console(highlight=False, markup=False)
     for part in draw(result):
-        console.print(part)
+        # Text is left as it is; whoever reads it breaks its lines.
+        console.print(part, soft_wrap=isinstance(part, str | Text))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
@@ -67,6 +72,30 @@ def waiting(what: str) -> Iterator[None]:
 def open_model(name: str, dtype: str = "float32") -> Pretrained:
     """Load a model for a command, with a sign of life on a terminal."""
     with waiting(f"loading {name}"):
-        import stemma
+        from stemma.pretrained import load
 
-        return stemma.load(name, dtype=dtype)
+        return load(name, dtype=dtype)
+
+
+def write(command: str, option: str, path: Path, save: Callable[[BinaryIO], object]) -> None:
+    """Write a file that appears once all of it is written.
+
+    Args:
+        command: the command's full name, such as `stemma tree`.
+        option: the option that named the file.
+        path: the file, checked by `options.fresh`.
+        save: writes its content.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with partial.open("wb") as stream:
+            save(stream)
+        partial.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            partial.unlink()
+        fault = Fault(option, str(path), f"cannot be written: {error.strerror}", "name another file")
+        raise InputError(command, fault) from error

@@ -69,7 +69,7 @@ class GroupedBeams:
         return [path for group in self._groups for path in group]
 
     def advance(self, logprobs: Float[Tensor, "R V"], ranked: Float[Tensor, "R V"]) -> None:
-        """Continue every live path by one token; see `Stochastic.advance`."""
+        """Continue every live path by one token; see `StochasticBeams.advance`."""
         self._length += 1
         taken: Counter[int] = Counter()
         for index, group in enumerate(self._groups):
@@ -84,6 +84,7 @@ class GroupedBeams:
     def results(self) -> list[Hypothesis]:
         """The best different texts of all groups, the best first."""
         ranked = sorted((text for pool in self._pools for text in pool), key=lambda text: -text.score)
+        # Groups may find the same text; the one that ranks higher stands for it.
         different = {text.tokens: text for text in reversed(ranked)}
         return [text for text in ranked if different[text.tokens] is text][: self._strategy.n_best]
 
@@ -127,7 +128,7 @@ class GroupedBeams:
 
     def _bound(self, value: float) -> float:
         """The best score that a path can still reach: every further token is certain and the length is the best one."""
-        length = self._limit if self._strategy.length_penalty > 0 else self._limit
+        length = self._limit if self._strategy.length_penalty > 0 else self._length + 1
         return self._score(value, length)
 
 

@@ -160,7 +160,8 @@ def _prompt_faults(architecture: Architecture, prompts: Sequence[Prompt], max_ne
         yield Fault("max_new_tokens", max_new_tokens, f"exceeds the {limit} learned positions", f"use at most {limit}")
     for place, prompt in enumerate(prompts):
         yield from _token_faults(architecture, f"prompts[{place}]", prompt)
-        length = len(prompt) if paired else len(prompt) + max_new_tokens
+        # The last new token is never read, and needs no position.
+        length = len(prompt) if paired else len(prompt) + max_new_tokens - 1
         if limit is not None and length > limit:
             rule = f"exceeds the {limit} learned positions" + ("" if paired else f" with {max_new_tokens} new tokens")
             yield Fault(

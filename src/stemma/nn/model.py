@@ -16,11 +16,12 @@ from stemma.nn.embeddings import Embeddings, check_ids, check_length
 from stemma.nn.feedforward import FeedForward
 from stemma.nn.heads import LanguageModelling, build_heads
 from stemma.nn.initialize import initialise
+from stemma.nn.inputs import check_given, check_halves
 from stemma.nn.masks import Mask
 from stemma.nn.positions import position_ids
 from stemma.nn.stacks import Stack
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import Encoder, EncoderDecoder, SlidingWindow
+from stemma.spec.parts import Decoder, Encoder, EncoderDecoder, SlidingWindow
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,15 @@ class Model(nn.Module):
         Raises:
             InputError: naming what does not fit the architecture.
         """
-        self._check(decoder_tokens is not None, mask is not None and cache is not None)
+        check_given(
+            self.architecture.stacks,
+            mask=mask,
+            segments=segments,
+            documents=documents,
+            decoder_tokens=decoder_tokens,
+            decoder_mask=decoder_mask,
+            cache=cache,
+        )
         record = Record([] if hiddens else None, [] if attentions else None)
         if isinstance(self.architecture.stacks, EncoderDecoder):
             assert decoder_tokens is not None, "checked above"
@@ -158,8 +167,12 @@ class Model(nn.Module):
             tokens: ids.
             mask: True where a token is real.
             record: for inner use.
+
+        Raises:
+            InputError: where there is no encoder.
         """
-        assert self.encoder is not None, "an encoder encodes"
+        check_halves(self.architecture.stacks, Encoder)
+        assert self.encoder is not None, "checked above"
         positions, seen = self._layout(tokens, mask, None, causal=False)
         x = self.embeddings(tokens, positions)
         hidden = self.encoder(x, positions, seen, hiddens=record.hiddens, attentions=record.attentions)
@@ -196,7 +209,11 @@ class Model(nn.Module):
             capacity: the most positions of the decoder that it will hold.
             starts: the first slot of each row that holds a real token, where rows are padded on the left.
             memory: the encoder's output, where there are two stacks.
+
+        Raises:
+            InputError: where there is no decoder, or a memory is missing or not read.
         """
+        check_halves(self.architecture.stacks, Decoder, memory=memory is not None)
         weight = self.embeddings.token.weight
         return Cache(
             self.architecture,
@@ -284,17 +301,6 @@ class Model(nn.Module):
         alone = mask is None and documents is None
         self._check_tokens(tokens, n_queries if alone else None, positions)
         return positions, Mask(causal=causal, window=self.window, keys=mask, documents=documents)
-
-    def _check(self, two_texts: bool, two_masks: bool) -> None:
-        pair = isinstance(self.architecture.stacks, EncoderDecoder)
-        if pair and not two_texts:
-            remedy = "give the decoder's ids; the first is the family's start token"
-            raise InputError("model", Fault("decoder_tokens", None, "is needed by an encoder-decoder", remedy))
-        if two_texts and not pair:
-            raise InputError("model", Fault("decoder_tokens", "given", "needs an encoder-decoder", "leave it out"))
-        if two_masks:
-            remedy = "make the cache with starts=, and pad on the left"
-            raise InputError("model", Fault("mask", "given", "cannot go with a cache", remedy))
 
     def _check_tokens(self, tokens: Tensor, length: int | None, positions: Tensor | None = None) -> None:
         if torch.compiler.is_compiling() or tokens.device.type == "meta" or tokens.numel() == 0:

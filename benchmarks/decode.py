@@ -1,0 +1,57 @@
+"""SmolLM2 against transformers, with the same weights in the same type: prefill and greedy decoding."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from frame import ROOT, THREADS, Run
+
+import stemma
+import torch
+from stemma.generation import Greedy, ModelStepper, search
+from transformers import AutoModelForCausalLM
+
+PREFILL, PROMPT, NEW = 512, 128, 128
+DECODE_AT_LEAST = {"float32": 1.2, "bfloat16": 1.5}
+
+
+def compare(bench: Run, dtype: str, folder: Path) -> None:
+    """Both sides in one type; their model is the folder that ours wrote."""
+    lm = stemma.load("smollm2", dtype=dtype)
+    lm.save(folder)
+    assert lm.tokenizer is not None
+    text = lm.tokenizer.encode((ROOT / "LICENSE").read_text(encoding="utf-8"))
+    ours = lm.model.pack()
+    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+    theirs.generation_config.eos_token_id = None  # the length is given, here as in ours
+    theirs.generation_config.pad_token_id = 0
+    long, prompt = torch.tensor([text[:PREFILL]]), torch.tensor([text[:PROMPT]])
+
+    def our_prefill() -> None:
+        ours.decode(long, cache=ours.new_cache(1, PREFILL), last_only=True)
+
+    def their_prefill() -> None:
+        theirs(long, use_cache=True, logits_to_keep=1)
+
+    def our_tokens() -> list[int]:
+        ((best, *_),) = search(ModelStepper(ours), [text[:PROMPT]], Greedy(), max_new_tokens=NEW, stops=())
+        return list(best.tokens)
+
+    def their_tokens() -> list[int]:
+        return theirs.generate(prompt, max_new_tokens=NEW, do_sample=False)[0, PROMPT:].tolist()
+
+    same = our_tokens() == their_tokens()
+    bench.note(f"same tokens {dtype}", same)
+    assert same or dtype != "float32", "the two choose different tokens: the comparison means nothing"
+    bench.race(f"prefill {dtype}", our_prefill, their_prefill, amount=PREFILL, unit="tokens", least=1.0)
+    least = DECODE_AT_LEAST[dtype]
+    bench.race(f"decode {dtype}", our_tokens, their_tokens, amount=NEW, unit="tokens", least=least)
+
+
+torch.set_num_threads(THREADS)
+with torch.inference_mode(), TemporaryDirectory() as place, Run("decode", rounds=5, peers=("transformers",)) as bench:
+    for dtype in DECODE_AT_LEAST:
+        compare(bench, dtype, Path(place) / dtype)
+        gc.collect()

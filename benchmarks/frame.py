@@ -1,0 +1,186 @@
+"""What all benchmarks share: runs that alternate, medians, what else the machine did, and one JSON line a run."""
+
+from __future__ import annotations
+
+import os
+
+THREADS = 2
+# Before torch is imported, which reads the number of threads when it starts.
+os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS), "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
+
+import argparse
+import json
+import platform
+import resource
+import subprocess
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from statistics import median
+from time import perf_counter
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"  # data that stands beside the repository on development machines
+FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16")
+
+
+class Run:
+    """One run of one benchmark: figures are added to it, and it appends them as one line when it ends.
+
+    Args:
+        name: of the benchmark.
+        rounds: how often each side runs where `--rounds` says nothing else.
+        peers: packages beside stemma and torch whose version belongs to the figures.
+    """
+
+    def __init__(self, name: str, rounds: int, peers: tuple[str, ...] = ()) -> None:
+        parser = argparse.ArgumentParser(description=f"benchmark: {name}")
+        parser.add_argument("--rounds", type=int, default=rounds, help="how often each side runs")
+        parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results.jsonl", help="file to append to")
+        options = parser.parse_args()
+        self.rounds: int = options.rounds
+        self.out: Path = options.out
+        self.line: dict[str, Any] = {
+            "benchmark": name,
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "commit": _commit(),
+            "versions": {"python": platform.python_version()}
+            | {package: version(package) for package in ("stemma-lm", "torch", *peers)},
+            "machine": _machine(),
+            "rounds": self.rounds,
+            "figures": {},
+        }
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            return
+        peaks = (resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+        self.line["peak_mib"] = round(max(peaks) / 1024)
+        with self.out.open("a", encoding="utf-8") as lines:
+            lines.write(json.dumps(self.line) + "\n")
+
+    def race(
+        self,
+        name: str,
+        ours: Callable[[], object],
+        theirs: Callable[[], object],
+        *,
+        amount: int,
+        unit: str,
+        least: float | None = None,
+    ) -> None:
+        """Run both sides in turn, and keep how much of something each does in a second.
+
+        Args:
+            name: of the figure.
+            ours: one run of ours.
+            theirs: one run of the peer, which does the same work.
+            amount: how much one run does.
+            unit: of the amount.
+            least: the ratio that we owe.
+        """
+        seconds, others = alternate({"ours": ours, "theirs": theirs}, self.rounds)
+        rates = {side: amount / time for side, time in seconds.items()}
+        ratio = rates["ours"] / rates["theirs"]
+        figure = {
+            "unit": f"{unit}/s",
+            **{side: round(rate, 2) for side, rate in rates.items()},
+            "ratio": round(ratio, 3),
+        }
+        shown = f"{rates['ours']:.1f} against {rates['theirs']:.1f} {unit}/s, {ratio:.2f}x"
+        self._add(name, figure, shown, others, None if least is None else ("least", least, ratio >= least))
+
+    def clock(self, commands: Mapping[str, tuple[list[str], float | None]]) -> None:
+        """Run commands in turn, each in a fresh process, and keep the seconds from start to end.
+
+        Args:
+            commands: for each figure the command and the most seconds that it may take.
+        """
+
+        def process(command: list[str]) -> Callable[[], object]:
+            return lambda: subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+
+        sides = {name: process(command) for name, (command, _) in commands.items()}
+        seconds, others = alternate(sides, self.rounds)
+        for name, (_, most) in commands.items():
+            time = seconds[name]
+            bar = None if most is None else ("most", most, time < most)
+            self._add(name, {"unit": "s", "ours": round(time, 4)}, f"{time:.3f} s", others, bar)
+
+    def note(self, name: str, value: float | bool) -> None:
+        """Keep a figure that is no time."""
+        self.line["figures"][name] = value
+        print(f"{name}: {value}")
+
+    def _add(
+        self, name: str, figure: dict[str, Any], shown: str, others: float, bar: tuple[str, float, bool] | None
+    ) -> None:
+        figure["others_share"] = round(others, 3)
+        verdict = ""
+        if bar is not None:
+            word, value, met = bar
+            figure |= {word: value, "met": met}
+            verdict = f" (at {word} {value:g}: {'met' if met else 'MISSED'})"
+        self.line["figures"][name] = figure
+        print(f"{name}: {shown}{verdict}; others took {others:.0%} of the processor", flush=True)
+
+
+def alternate(sides: Mapping[str, Callable[[], object]], rounds: int) -> tuple[dict[str, float], float]:
+    """The median seconds of each side, run in turn (A B A B), so that what disturbs one disturbs the other.
+
+    Args:
+        sides: what to run; each runs once more before, uncounted.
+        rounds: how often each is counted.
+
+    Returns:
+        The medians, and the share of the processor that others took meanwhile.
+    """
+    for run in sides.values():
+        run()
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    busy, total, own = _ticks()
+    for _ in range(rounds):
+        for name, run in sides.items():
+            start = perf_counter()
+            run()
+            times[name].append(perf_counter() - start)
+    busy_after, total_after, own_after = _ticks()
+    others = (busy_after - busy) - (own_after - own)
+    return {name: median(taken) for name, taken in times.items()}, max(0.0, others / max(total_after - total, 1e-9))
+
+
+def _ticks() -> tuple[float, float, float]:
+    """Seconds since the start: of all processors busy, of all processors at all, and of this process and its own."""
+    cpu, *counts = Path("/proc/stat").read_text().splitlines()[0].split()
+    assert cpu == "cpu"
+    # user, nice, system, idle, iowait, irq, softirq, steal; the two for guests are counted in the first.
+    ticks = [int(count) / os.sysconf("SC_CLK_TCK") for count in counts[:8]]
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    return sum(ticks) - ticks[3] - ticks[4], sum(ticks), own
+
+
+def _machine() -> dict[str, Any]:
+    """What the figures depend on; nothing that names the machine."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    return {
+        "processor": facts.get("model name", platform.machine()),
+        "flags": [flag for flag in FLAGS if flag in facts.get("flags", "").split()],
+        "cores": os.cpu_count(),
+        "memory_gib": round(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30, 1),
+        "system": platform.system(),
+        "threads": THREADS,
+    }
+
+
+def _commit() -> str | None:
+    call = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
+    ended = subprocess.run(call, capture_output=True, text=True)
+    return ended.stdout.strip() or None

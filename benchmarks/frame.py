@@ -2,15 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
-THREADS = 2
-# Before torch is imported, which reads the number of threads when it starts.
-os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS), "TOKENIZERS_PARALLELISM": "false"}
-os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
-
 import argparse
 import json
+import os
 import platform
 import resource
 import subprocess
@@ -21,6 +15,11 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 from typing import Any, Self
+
+THREADS = 2
+# torch and the peers read these when they are imported, which every script does after this file.
+os.environ |= {"OMP_NUM_THREADS": str(THREADS), "MKL_NUM_THREADS": str(THREADS), "TOKENIZERS_PARALLELISM": "false"}
+os.environ |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TRANSFORMERS_VERBOSITY": "error"}
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"  # data that stands beside the repository on development machines

@@ -48,7 +48,7 @@ def test_first_values_have_the_size_that_the_paper_gives(family: Family) -> None
     spec = _wide(family)
     if (head := spec.head(LanguageModelHead)) is not None:
         spec = spec.change(heads=(LanguageModelHead(tied=False, bias=True, scaled=head.scaled),))
-    for name, parameter in Model(spec).named_parameters():
+    for name, parameter in Model(spec).state_dict().items():
         if parameter.ndim == 1:
             constant = 1.0 if "norm" in name and name.endswith("weight") else 0.0
             assert (parameter == constant).all(), name

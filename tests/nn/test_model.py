@@ -11,7 +11,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from stemma.errors import InputError
-from stemma.families import BERT, GPT2, LLAMA, T5
+from stemma.families import BERT, GPT2, T5
 from stemma.nn import Model
 from stemma.spec import Decoder, Encoder, EncoderDecoder, Family
 from stemma.spec.parts import Learned
@@ -90,36 +90,6 @@ def test_training_drops_and_evaluation_does_not(family: Family) -> None:
     torch.manual_seed(0)
     model.train()
     assert torch.equal(run(model, TOKENS).hidden, run(model, TOKENS).hidden) == (not any(rates))
-
-
-# --- Compiling -------------------------------------------------------------------------------------------------------
-
-
-@each_family
-@pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.slow)])
-def test_every_family_compiles_as_one_graph(family: Family, backend: str) -> None:
-    _compiled_agrees(random_model(tiny(family)), backend)
-
-
-@pytest.mark.slow
-def test_a_compiled_model_agrees_with_its_source() -> None:
-    _compiled_agrees(random_model(tiny(LLAMA, n_layers=1)), "inductor")
-
-
-def _compiled_agrees(model: Model, backend: str) -> None:
-    torch.compiler.reset()
-    compiled = torch.compile(model, fullgraph=True, backend=backend)
-    mask = torch.ones_like(TOKENS, dtype=torch.bool)
-    mask[0, 6:] = False
-    for options in ({}, {"mask": mask}):
-        for name, expected in results(run(model, TOKENS, **options)).items():
-            got = results(run(compiled, TOKENS, **_decoded(model, options)))[name]
-            assert apart(got, expected) <= FP32, name
-
-
-def _decoded(model: Model, options: dict[str, Any]) -> dict[str, Any]:
-    pair = model.encoder is not None and model.decoder is not None
-    return options | ({"decoder_tokens": TOKENS.flip(1)[:, :7]} if pair else {})
 
 
 # --- Errors ----------------------------------------------------------------------------------------------------------
@@ -240,11 +210,12 @@ def test_segments_outside_the_table() -> None:
     _refused("segments", lambda: run(model, TOKENS, segments=torch.full_like(TOKENS, 7)))
 
 
-def test_a_decoder_of_a_pair_needs_a_memory() -> None:
+def test_a_memory_is_for_pairs_alone() -> None:
     model = random_model(tiny(T5))
-    _refused("memory", lambda: model.decode(TOKENS, cache=model.new_cache(2, 9)))
+    _refused("memory", lambda: model.new_cache(2, 9))
+    _refused("memory", lambda: random_model(tiny(GPT2)).new_cache(2, 9, memory=model.encode(TOKENS)))
 
 
 def test_halves_that_a_model_lacks() -> None:
-    _refused("encode", lambda: random_model(tiny(GPT2)).encode(TOKENS))
-    _refused("cache", lambda: random_model(tiny(BERT)).new_cache(2, 9))
+    _refused("encoder", lambda: random_model(tiny(GPT2)).encode(TOKENS))
+    _refused("decoder", lambda: random_model(tiny(BERT)).new_cache(2, 9))

@@ -83,7 +83,7 @@ def _drop_offsets(model: Model) -> None:
 def _exchange_maps(model: Model) -> None:
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if type(child) is nn.Linear:
+            if isinstance(child, nn.Linear):
                 torch.manual_seed(len(name))
                 module.add_module(name, nn.Linear(child.in_features, child.out_features))
 

@@ -20,7 +20,10 @@ from .choices import Batch, Case, cases, ours, theirs
 
 ROWS, LENGTH, TARGET = 3, 11, 9
 
-each_case = pytest.mark.parametrize("case", list(cases()), ids=str)
+# The usual architecture of each of their classes is compared in every run; each single choice in the long ones.
+each_case = pytest.mark.parametrize(
+    "case", [pytest.param(case, marks=[pytest.mark.slow] if case.choice else []) for case in cases()], ids=str
+)
 
 
 def _batch(case: Case, padded: bool) -> Batch:

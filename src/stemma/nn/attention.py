@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from stemma.nn.cache import LayerCache
-from stemma.nn.linears import Fused
+from stemma.nn.linears import Fused, Linear
 from stemma.nn.masks import Mask, Scores
 from stemma.nn.positions import Rotation, rotate
 from stemma.spec.architecture import Architecture
@@ -80,10 +80,10 @@ class Attention(nn.Module):
         self.scale = spec.d_head**-0.5 if spec.attention_scale is None else spec.attention_scale
         self.dropout = spec.dropout.attention
         inner, shared, bias = spec.n_heads * spec.d_head, spec.n_kv_heads * spec.d_head, spec.bias
-        self.query = nn.Linear(spec.d_model, inner, bias=bias.inputs)
-        self.key = nn.Linear(spec.d_model, shared, bias=bias.inputs)
-        self.value = nn.Linear(spec.d_model, shared, bias=bias.inputs)
-        self.output = nn.Linear(inner, spec.d_model, bias=bias.output)
+        self.query = Linear(spec.d_model, inner, bias=bias.inputs)
+        self.key = Linear(spec.d_model, shared, bias=bias.inputs)
+        self.value = Linear(spec.d_model, shared, bias=bias.inputs)
+        self.output = Linear(inner, spec.d_model, bias=bias.output)
         self.inputs = Fused(self, ("query", "key", "value"))
         self.ending = Fused(self, ("output",))
 

@@ -13,6 +13,13 @@ from stemma.spec.architecture import Architecture
 from stemma.spec.parts import Learned, Sinusoidal
 
 
+class Table(nn.Embedding):
+    """A vector for each id, whose first values are drawn by `initialise` alone."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: see `stemma.nn.initialize`."""
+
+
 class Embeddings(nn.Module):
     """Token vectors, plus position and segment vectors where the architecture has them.
 
@@ -25,11 +32,11 @@ class Embeddings(nn.Module):
         self.position_spec = spec.position
         self.scale = spec.d_model**0.5 if spec.embedding.scaled else 1.0
         self.dropout = spec.dropout.residual
-        self.token = nn.Embedding(spec.vocab_size, spec.d_model)
+        self.token = Table(spec.vocab_size, spec.d_model)
         if isinstance(spec.position, Learned):
-            self.position = nn.Embedding(spec.position.max_positions, spec.d_model)
+            self.position = Table(spec.position.max_positions, spec.d_model)
         if spec.embedding.segments:
-            self.segment = nn.Embedding(spec.embedding.segments, spec.d_model)
+            self.segment = Table(spec.embedding.segments, spec.d_model)
         self.norm = Normalise(spec.norm, spec.d_model) if spec.embedding.norm else None
 
     def forward(
@@ -64,17 +71,23 @@ class Embeddings(nn.Module):
         return functional.dropout(x, self.dropout, self.training) if self.dropout else x
 
 
-def check_ids(tokens: Int[Tensor, "B S"], vocab_size: int) -> None:
-    """See to it that every id has a row in the table.
+def check_ids(ids: Int[Tensor, "B S"], rows: int, field: str = "tokens") -> None:
+    """See to it that every id has a row in its table.
+
+    Args:
+        ids: of tokens or segments.
+        rows: of the table.
+        field: what the ids are called.
 
     Raises:
         InputError: naming an id that has none.
     """
-    lowest, highest = (int(bound) for bound in tokens.aminmax())
-    if lowest < 0 or highest >= vocab_size:
-        rule = f"lies outside the vocabulary of {vocab_size}"
+    lowest, highest = (int(bound) for bound in ids.aminmax())
+    if lowest < 0 or highest >= rows:
+        table = f"vocabulary of {rows}" if field == "tokens" else f"table of {rows} rows"
         strange = lowest if lowest < 0 else highest
-        raise InputError("model", Fault("tokens", strange, rule, "use the tokenizer that belongs to the model"))
+        remedy = "use the tokenizer that belongs to the model"
+        raise InputError("model", Fault(field, strange, f"lies outside the {table}", remedy))
 
 
 def check_length(length: int, spec: Architecture) -> None:

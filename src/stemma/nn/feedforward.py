@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemma.nn.linears import Fused
+from stemma.nn.linears import Fused, Linear
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import Activation, Gated
 
@@ -33,8 +33,8 @@ class FeedForward(nn.Module):
         bias = spec.bias.feedforward
         names = ("gate", "up") if isinstance(spec.feedforward, Gated) else ("up",)
         for name in names:
-            self.add_module(name, nn.Linear(spec.d_model, spec.d_ff, bias=bias))
-        self.down = nn.Linear(spec.d_ff, spec.d_model, bias=bias)
+            self.add_module(name, Linear(spec.d_model, spec.d_ff, bias=bias))
+        self.down = Linear(spec.d_ff, spec.d_model, bias=bias)
         self.activation = ACTIVATION_FUNCTIONS[spec.feedforward.activation]
         self.dropout = spec.dropout.feedforward
         self.inputs = Fused(self, names)

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
-from stemma.nn.linears import Scoring
+from stemma.nn.linears import Linear, Scoring
 from stemma.nn.norms import Normalise
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import LanguageModelHead, MaskedLMHead, NextSentenceHead, Pooler
@@ -54,7 +54,7 @@ class MaskedModelling(nn.Module):
 
     def __init__(self, spec: Architecture, head: MaskedLMHead) -> None:
         super().__init__()
-        self.dense = nn.Linear(spec.d_model, spec.d_model)
+        self.dense = Linear(spec.d_model, spec.d_model)
         self.activation = ACTIVATION_FUNCTIONS[head.activation]
         self.norm = Normalise(spec.norm, spec.d_model)
         self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
@@ -77,7 +77,7 @@ def build_heads(spec: Architecture) -> nn.ModuleDict:
             case MaskedLMHead():
                 modules[head.name] = MaskedModelling(spec, head)
             case Pooler():
-                modules[head.name] = nn.Linear(spec.d_model, spec.d_model)
+                modules[head.name] = Linear(spec.d_model, spec.d_model)
             case NextSentenceHead():
-                modules[head.name] = nn.Linear(spec.d_model, 2)
+                modules[head.name] = Linear(spec.d_model, 2)
     return nn.ModuleDict(modules)

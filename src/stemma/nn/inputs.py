@@ -55,7 +55,7 @@ def check_halves(stacks: Stacks, needed: type[Encoder] | type[Decoder], *, memor
     """
     if not isinstance(stacks, EncoderDecoder | needed):
         half = needed.__name__.lower()
-        raise InputError("model", Fault(half, None, f"is no part of a network that is {stacks.label}", "call the model"))
+        raise InputError("model", Fault(half, None, f"is no part of a network that is {stacks.label}", "call it whole"))
     if memory is not None and memory != isinstance(stacks, EncoderDecoder):
         rule = "has nowhere to be looked up" if memory else "is needed by an encoder-decoder"
         remedy = "leave it out" if memory else "give what encode() gives"

@@ -14,6 +14,13 @@ from torch.nn import functional
 _TYPICAL_ROWS = 512
 
 
+class Linear(nn.Linear):
+    """x W^T + b, whose first values are drawn by `initialise` alone."""
+
+    def reset_parameters(self) -> None:
+        """Nothing: see `stemma.nn.initialize`."""
+
+
 class Parts(NamedTuple):
     """Matrices (out, in) that share an input, and an offset for each or none at all."""
 
@@ -99,7 +106,7 @@ class Fused:
 
     def _parts(self) -> Parts | None:
         maps = [self._owner._modules[name] for name in self._names]
-        linears = [part for part in maps if type(part) is nn.Linear and not _hooked(part)]
+        linears = [part for part in maps if type(part) is Linear and not _hooked(part)]
         biases = [part.bias for part in linears if part.bias is not None]
         if len(linears) < len(maps) or len(biases) not in (0, len(maps)):
             return None

@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from stemma.errors import Fault, InputError
 from stemma.nn.attention import Attention
 from stemma.nn.blocks import Block
 from stemma.nn.cache import Cache, LookUp
@@ -243,6 +242,8 @@ class Model(nn.Module):
         self, tokens: Tensor, positions: Tensor, seen: Mask, segments: Tensor | None, record: Record
     ) -> Output:
         assert self.encoder is not None, "an encoder-only model has one"
+        if segments is not None and self.architecture.embedding.segments and _readable(segments):
+            check_ids(segments, self.architecture.embedding.segments, "segments")
         x = self.embeddings(tokens, positions, segments)
         hidden = self.encoder(x, positions, seen, hiddens=record.hiddens, attentions=record.attentions)
         pooled = torch.tanh(self.heads["pooler"](_first(hidden, seen.keys))) if "pooler" in self.heads else None
@@ -303,13 +304,18 @@ class Model(nn.Module):
         return positions, Mask(causal=causal, window=self.window, keys=mask, documents=documents)
 
     def _check_tokens(self, tokens: Tensor, length: int | None, positions: Tensor | None = None) -> None:
-        if torch.compiler.is_compiling() or tokens.device.type == "meta" or tokens.numel() == 0:
+        if not _readable(tokens):
             return
         check_ids(tokens, self.architecture.vocab_size)
         if length is None and positions is not None:
             length = int(positions.max()) + 1
         if length is not None:
             check_length(length, self.architecture)
+
+
+def _readable(ids: Tensor) -> bool:
+    """Whether ids have values that can be looked at here."""
+    return not torch.compiler.is_compiling() and ids.device.type != "meta" and ids.numel() > 0
 
 
 def _first(hidden: Tensor, mask: Tensor | None) -> Tensor:

@@ -1,5 +1,5 @@
 # Each target sets up .venv by itself; a stamp file makes that free when it stands already.
-# Off a machine that holds torch's CPU wheel: make demo TORCH_INDEX=https://download.pytorch.org/whl/cpu
+# TORCH_INDEX: one more package index, for machines on which torch's builds for the processor alone come from there.
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_INDEX ?=
 BIN := .venv/bin

@@ -17,6 +17,9 @@ from stemma.cli.main import run
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+# What reads SmolLM2, by its name or as the default model, takes seconds.
+LARGE = re.compile(r"smollm2|stemma (?:next|generate|chat)\b(?!.*--model)")
+SMALL = re.compile(r"minilm|stemma (?:embed|similarity)\b")
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 
@@ -32,6 +35,13 @@ def commands(block: str) -> Iterator[tuple[str, str]]:
             yield command, output
 
 
+def marks(example: str) -> list[pytest.MarkDecorator]:
+    """Whether an example is slow, and whether it reads real weights."""
+    if LARGE.search(example):
+        return [pytest.mark.slow, pytest.mark.real]
+    return [pytest.mark.real] if SMALL.search(example) else []
+
+
 def name(page: Path) -> str:
     return str(page.relative_to(ROOT))
 
@@ -45,9 +55,15 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.real
 @pytest.mark.usefixtures("workplace")
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=name(page), marks=marks("".join(blocks(page, "python"))))
+        for page in PAGES
+        if blocks(page, "python")
+    ],
+)
 def test_python_examples_run(page: Path) -> None:
     """The blocks of a page share their names, as a reader who types them in order would have it."""
     names: dict[str, Any] = {"__name__": "example"}
@@ -55,12 +71,11 @@ def test_python_examples_run(page: Path) -> None:
         exec(compile(text, name(page), "exec"), names)
 
 
-@pytest.mark.real
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize(
     ("command", "output"),
     [
-        pytest.param(*example, id=f"{name(page)}: {example[0]}")
+        pytest.param(*example, id=f"{name(page)}: {example[0]}", marks=marks(example[0]))
         for page in PAGES
         for block in blocks(page, "console")
         for example in commands(block)

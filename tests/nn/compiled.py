@@ -14,10 +14,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tiny import apart, random_model, random_tokens, results, tiny  # noqa: E402
+from tiny import apart, random_model, random_tokens, results, tiny
 
-from stemma.families import catalogue  # noqa: E402
-from stemma.nn import Model  # noqa: E402
+from stemma.families import catalogue
+from stemma.nn import Model
 
 
 def largest_difference(model: Model, backend: str, gradients: bool) -> float:

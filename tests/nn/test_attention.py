@@ -21,7 +21,7 @@ def _written_out(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, seen: torch.Tensor, bias: torch.Tensor, scale: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Every row, head and query by itself, in plain numbers."""
-    rows, n_heads, n_queries, width = query.shape
+    rows, n_heads, n_queries, _ = query.shape
     shared = n_heads // key.shape[1]
     weights = torch.zeros(rows, n_heads, n_queries, key.shape[2], dtype=query.dtype)
     mixed = torch.zeros_like(query)
@@ -29,9 +29,7 @@ def _written_out(
         for h in range(n_heads):
             for s in range(n_queries):
                 kept = [t for t in range(key.shape[2]) if seen[b, s, t]]
-                scores = [
-                    scale * float(query[b, h, s] @ key[b, h // shared, t]) + float(bias[h, s, t]) for t in kept
-                ]
+                scores = [scale * float(query[b, h, s] @ key[b, h // shared, t]) + float(bias[h, s, t]) for t in kept]
                 powers = [math.exp(score - max(scores)) for score in scores]
                 for t, power in zip(kept, powers, strict=True):
                     weights[b, h, s, t] = power / sum(powers)

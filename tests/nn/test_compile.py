@@ -14,7 +14,6 @@ from stemma.spec import Family
 from ..tiny import each_family
 from ..tolerances import FP32
 
-
 Report = dict[str, float | str]
 
 

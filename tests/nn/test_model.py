@@ -16,7 +16,19 @@ from stemma.nn import Model
 from stemma.spec import Decoder, Encoder, EncoderDecoder, Family
 from stemma.spec.parts import Learned
 
-from ..tiny import LONGEST, VOCAB, apart, each, each_decoder, each_family, random_model, random_tokens, results, run, tiny
+from ..tiny import (
+    LONGEST,
+    VOCAB,
+    apart,
+    each,
+    each_decoder,
+    each_family,
+    random_model,
+    random_tokens,
+    results,
+    run,
+    tiny,
+)
 from ..tolerances import FP32
 
 TOKENS = random_tokens(2, 9)

@@ -68,6 +68,21 @@ def _drop_some_offsets(model: Model) -> None:
             module.output.bias = None
 
 
+def _exchange_data_again_and_again(model: Model) -> None:
+    """Memory that is given back is soon given out again, at the same address."""
+    for _ in range(4):
+        for parameter in model.parameters():
+            shape, doubled = parameter.shape, (parameter.data * 0.97).clone()
+            parameter.data = torch.empty(0)
+            parameter.data = torch.empty(shape).copy_(doubled)
+
+
+def _turn(model: Model) -> None:
+    for module in model.modules():
+        if isinstance(module, nn.Linear) and module.in_features == module.out_features:
+            module.weight.data = module.weight.data.t()
+
+
 def _exchange_offsets(model: Model) -> None:
     for module in model.modules():
         if isinstance(module, nn.Linear) and module.bias is not None:
@@ -131,6 +146,8 @@ CHANGES = [
     _load_by_assigning,
     _exchange_weights,
     _exchange_data,
+    _exchange_data_again_and_again,
+    _turn,
     _exchange_offsets,
     _drop_offsets,
     _drop_some_offsets,
@@ -146,7 +163,7 @@ CHANGES = [
 @each_family
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.lstrip("_"))
 def test_a_packed_model_follows_its_weights(family: Family, change: Callable[[Model], None]) -> None:
-    model = random_model(tiny(family))
+    model = random_model(tiny(family, d_model=24))  # n_heads * d_head, so that some are square
     fresh = copy.deepcopy(model)
     run(model.pack(), TOKENS)
     change(model)

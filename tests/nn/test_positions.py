@@ -11,7 +11,6 @@ import torch
 from stemma.nn.positions import RelativeBias, position_ids, rotate, rotation, sinusoids
 from stemma.spec.parts import RelativeBuckets, Rotary, Sinusoidal
 
-from ..tiny import apart
 from ..tolerances import FP64
 
 

@@ -126,7 +126,9 @@ def test_every_activation_of_a_sorting_gpt(shared: Path, figure: Figure) -> None
     block = "decoder.blocks.0"
     # Their first block is written out in full.
     parts = {name: outputs[f"{block}.attention.{name}"] for name in ("query", "key", "value")}
-    query, key, value = (part.unflatten(-1, (model.architecture.n_heads, -1)).transpose(1, 2) for part in parts.values())
+    query, key, value = (
+        part.unflatten(-1, (model.architecture.n_heads, -1)).transpose(1, 2) for part in parts.values()
+    )
     later = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool).triu(1)
     scores = (query @ key.mT * model.architecture.d_head**-0.5).masked_fill(later, float("-inf"))
     found = {
@@ -196,7 +198,9 @@ def test_smollm2_is_read_as_transformers_reads_it(figure: Figure, monkeypatch: p
         apart_plain = [apart(ours(tokens).logits, logits) for tokens, logits in zip(whole, expected, strict=True)]
         ours.pack()
         apart_packed = [apart(ours(tokens).logits, logits) for tokens, logits in zip(whole, expected, strict=True)]
-        spelt_out = theirs.generate(whole[0][:, : len(prompts[0])], max_new_tokens=64, min_new_tokens=64, do_sample=False)
+        spelt_out = theirs.generate(
+            whole[0][:, : len(prompts[0])], max_new_tokens=64, min_new_tokens=64, do_sample=False
+        )
     figure("smollm2", largest=max(apart_plain), packed=max(apart_packed))
     assert torch.equal(spelt_out, whole[0])
     # A text of which each token is the likeliest after those before it is the greedy one.

@@ -21,15 +21,18 @@ class Linear(nn.Linear):
         """Nothing: see `stemma.nn.initialize`."""
 
 
+Stamp = list[tuple[int, int, tuple[int, ...]]]
+
+
 class Parts(NamedTuple):
     """Matrices (out, in) that share an input, and an offset for each or none at all."""
 
     weights: Sequence[Tensor]
     biases: Sequence[Tensor]
 
-    def stamp(self) -> list[tuple[int, int]]:
-        """What changes when a tensor is written to in place (its version) or exchanged (its address)."""
-        return [(part.data_ptr(), part._version) for part in (*self.weights, *self.biases)]
+    def stamp(self) -> Stamp:
+        """What changes when a tensor is written to in place (its version), exchanged (its address) or turned."""
+        return [(part.data_ptr(), part._version, part.stride()) for part in (*self.weights, *self.biases)]
 
     def packable(self) -> bool:
         """Whether torch, the processor and the tensors allow prepacked products (oneDNN)."""
@@ -50,11 +53,13 @@ class Packed:
     def __init__(self) -> None:
         self._weight: Tensor | None = None
         self._bias: Tensor | None = None
-        self._stamp: list[tuple[int, int]] = []
+        self._stamp: Stamp = []
+        # What was packed is kept, so that what it is exchanged for cannot come to lie at its address.
+        self._packed: list[Tensor] = []
 
     def __getstate__(self) -> dict[str, object]:
         # A packed weight can be neither copied nor pickled; it can be made again.
-        return {"_weight": None, "_bias": None, "_stamp": []}
+        return vars(Packed())
 
     def pack(self, parts: Parts) -> None:
         """Make the copy; without effect where it is impossible, or stands already."""
@@ -63,12 +68,16 @@ class Packed:
         self._weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat(list(parts.weights)).detach(), _TYPICAL_ROWS)
         self._bias = torch.cat(list(parts.biases)).detach() if parts.biases else None
         self._stamp = parts.stamp()
+        self._packed = [part.detach() for part in (*parts.weights, *parts.biases)]
 
     def serves(self, parts: Parts) -> bool:
         """Whether the copy may stand for the matrices here."""
         if self._weight is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
             return False
-        return self._stamp == parts.stamp() and not torch.is_autocast_enabled("cpu")
+        if self._stamp != parts.stamp():
+            vars(self).update(vars(Packed()))
+            return False
+        return not torch.is_autocast_enabled("cpu")
 
     def __call__(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S rows"]:
         """x W^T + b."""

@@ -9,9 +9,7 @@ from torch.nn import functional
 from stemma.spec.pooling import Pooling
 
 
-def pool(
-    hidden: Float[Tensor, "B S D"], mask: Bool[Tensor, "B S"], pooling: Pooling
-) -> Float[Tensor, "B D"]:
+def pool(hidden: Float[Tensor, "B S D"], mask: Bool[Tensor, "B S"], pooling: Pooling) -> Float[Tensor, "B D"]:
     """The vector of each row (Reimers and Gurevych 2019, section 3).
 
     Args:

@@ -31,21 +31,9 @@ def traced() -> Report:
     return _report("eager")
 
 
-@pytest.fixture(scope="module")
-def lowered() -> Report:
-    """Every family, traced and lowered with its gradients."""
-    return _report("aot_eager")
-
-
 @each_family
 def test_the_pass_is_one_graph(family: Family, traced: Report) -> None:
     assert traced[family.name] == 0.0
-
-
-@pytest.mark.slow
-@each_family
-def test_the_pass_is_one_graph_with_gradients(family: Family, lowered: Report) -> None:
-    assert lowered[family.name] == 0.0
 
 
 @pytest.mark.slow

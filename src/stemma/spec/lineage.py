@@ -155,6 +155,8 @@ def _flat(value: Any) -> dict[str, object]:
 
 
 def _branch(name: str, value: Any) -> dict[str, object]:
+    if isinstance(value, tuple):
+        return {key: part for head in value for key, part in _branch(f"{name}.{head.name}", head).items()}
     if not is_dataclass(value):
         return {name: value}
     return {name: type(value).__name__} | {f"{name}.{key}": part for key, part in _flat(value).items()}

@@ -36,7 +36,7 @@ check: .venv/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not slow"
+	$(BIN)/pytest -q -m "not slow" --hypothesis-profile=check
 
 test: .venv/.tests
 	$(BIN)/pytest -q

@@ -26,19 +26,19 @@ def compare(bench: Run, dtype: str, folder: Path) -> None:
     assert lm.tokenizer is not None
     text = lm.tokenizer.encode((ROOT / "LICENSE").read_text(encoding="utf-8"))
     long, prompt = torch.tensor([text[:PREFILL]]), torch.tensor([text[:PROMPT]])
-    ours = lm.model.pack()
+    stepper = ModelStepper(lm.model.pack())
     theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
     # Neither side stops before the given length.
     theirs.generation_config.eos_token_id, theirs.generation_config.pad_token_id = None, 0
 
     def our_prefill() -> None:
-        ours.decode(long, cache=ours.new_cache(1, PREFILL), last_only=True)
+        stepper.start([text[:PREFILL]], 1)
 
     def their_prefill() -> None:
         theirs(long, use_cache=True, logits_to_keep=1)
 
     def our_tokens() -> list[int]:
-        ((best, *_),) = search(ModelStepper(ours), [text[:PROMPT]], Greedy(), max_new_tokens=NEW, stops=())
+        ((best, *_),) = search(stepper, [text[:PROMPT]], Greedy(), max_new_tokens=NEW, stops=())
         return list(best.tokens)
 
     def their_tokens() -> list[int]:

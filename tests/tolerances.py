@@ -4,7 +4,6 @@
 FP64 = 1e-12  # two orders of the same sums
 FP32 = 1e-5
 GGUF_LOGITS = 1e-4  # a real model of 30 layers, whose logits reach 30
-GGUF_LOGITS_PACKED = 2e-4  # the packed products sum in one long row, which rounds more
 
 # Against figures that were kept in single precision with the weights.
 KEPT_ACTIVATIONS = 5e-6

@@ -49,7 +49,35 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
-__all__ = [*_HOME_OF, "__version__"]
+__all__ = [
+    "Architecture",
+    "Beam",
+    "Decoder",
+    "DiverseBeam",
+    "Encoder",
+    "EncoderDecoder",
+    "Gated",
+    "Greedy",
+    "LayerNorm",
+    "Learned",
+    "Model",
+    "Plain",
+    "Pretrained",
+    "RMSNorm",
+    "Rotary",
+    "Sample",
+    "Sinusoidal",
+    "SlidingWindow",
+    "StochasticBeam",
+    "Tokenizer",
+    "__version__",
+    "families",
+    "generation",
+    "load",
+    "nn",
+    "spec",
+    "text",
+]
 
 
 def __getattr__(name: str) -> object:

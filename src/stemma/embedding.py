@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 
 from stemma.errors import Fault, InputError
-from stemma.nn import Model
+from stemma.nn import Model, PackedProducts
 from stemma.nn.pooling import pool
 from stemma.spec.parts import EncoderDecoder, Learned
 from stemma.spec.pooling import Pooling
@@ -36,12 +36,12 @@ def embed(
     rows = [_cut(tokenizer, row, limit) for row in tokenizer.encode_batch(list(texts))]
     order = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
     vectors = np.empty((len(rows), model.architecture.d_model), np.float32)
-    device = next(model.parameters()).device
+    device, fast = next(model.parameters()).device, PackedProducts()
     for first in range(0, len(order), batch_size):
         chosen = order[first : first + batch_size]
         ids, mask = tokenizer.pad_rows([rows[index] for index in chosen])
         seen = torch.tensor(mask, device=device)
-        with torch.inference_mode():
+        with torch.inference_mode(), fast:
             hidden = model(torch.tensor(ids, device=device), mask=None if seen.all() else seen).hidden
             vectors[chosen] = pool(hidden.float(), seen, pooling).cpu().numpy()
     return vectors

@@ -135,7 +135,7 @@ class Pretrained:
     @overload
     def generate(
         self,
-        text: Sequence[str],
+        text: list[str] | tuple[str, ...],
         strategy: Strategy | None = None,
         max_new_tokens: int = 40,
         *,
@@ -145,7 +145,7 @@ class Pretrained:
 
     def generate(
         self,
-        text: str | Sequence[str],
+        text: str | list[str] | tuple[str, ...],
         strategy: Strategy | None = None,
         max_new_tokens: int = 40,
         *,

@@ -11,13 +11,20 @@ import torch
 from torch import nn
 
 from stemma.families import family as family_named
-from stemma.nn import Model
+from stemma.nn import Model, Output, PackedProducts
 from stemma.spec import Family
 
-from ..tiny import apart, each_family, random_model, random_tokens, results, run, scramble, tiny
+from ..tiny import apart, each_family, random_model, random_tokens, results, scramble, tiny
+from ..tiny import run as run_plainly
 from ..tolerances import FP32, FP64
 
 TOKENS = random_tokens(2, 9)
+
+
+def run(model: Model, tokens: torch.Tensor) -> Output:
+    """A pass that may run on the packed copy."""
+    with PackedProducts():
+        return run_plainly(model, tokens)
 
 
 def _agree(model: Model, fresh: Model, tolerance: float = FP32) -> None:
@@ -200,7 +207,8 @@ def test_gradients_flow_through_a_packed_model(family: Family) -> None:
     run(model.pack(), TOKENS)
     for one in (model, fresh):
         options = {"decoder_tokens": TOKENS} if one.encoder and one.decoder else {}
-        output = one(TOKENS, **options)
+        with PackedProducts():
+            output = one(TOKENS, **options)
         sum(value.square().sum() for value in results(output).values()).backward()
     for (name, packed), expected in zip(model.named_parameters(), fresh.parameters(), strict=True):
         assert packed.grad is not None, name
@@ -220,3 +228,14 @@ def test_a_packed_model_runs_under_autocast(family: Family) -> None:
 def test_an_empty_input_gives_an_empty_output() -> None:
     model = random_model(tiny(family_named("gpt2"))).pack()
     assert run(model, TOKENS[:0]).hidden.shape == (0, 9, model.architecture.d_model)
+
+
+def test_a_plain_call_does_not_run_on_the_copy() -> None:
+    model = random_model(tiny(family_named("llama"))).eval()
+    before = run_plainly(model, TOKENS)
+    assert torch.equal(run_plainly(model.pack(), TOKENS).hidden, before.hidden)
+    serving = [module.inputs._packed for module in model.modules() if hasattr(module, "inputs")]
+    assert serving
+    assert all(packed._checked_in is None for packed in serving)
+    run(model, TOKENS)
+    assert all(packed._checked_in is not None for packed in serving)

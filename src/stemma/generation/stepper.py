@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from stemma.errors import Fault, InputError
-from stemma.nn import Cache, Model
+from stemma.nn import Cache, Model, PackedProducts
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import EncoderDecoder, LanguageModelHead, Learned
 
@@ -65,6 +65,7 @@ class ModelStepper:
         self.model = model
         self.decoder_start = decoder_start
         self._cache: Cache | None = None
+        self._fast = PackedProducts()
 
     def history(self, prompt: Prompt) -> list[int]:
         """The prompt, or what the decoder of a pair begins with."""
@@ -79,7 +80,8 @@ class ModelStepper:
         longest = max(map(len, prompts))
         missing = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
         ragged = bool(missing.any())
-        with evaluating(self.model):
+        self._fast = PackedProducts()
+        with evaluating(self.model), self._fast:
             if isinstance(self.model.architecture.stacks, EncoderDecoder):
                 rows = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts], device=device)
                 slots = torch.arange(longest, device=device)
@@ -96,7 +98,7 @@ class ModelStepper:
     @torch.inference_mode()
     def step(self, tokens: Int[Tensor, " B"]) -> Float[Tensor, "B V"]:
         """Take one more token a row and give the logits of what follows."""
-        with evaluating(self.model):
+        with evaluating(self.model), self._fast:
             return self._decode(tokens[:, None])
 
     @torch.inference_mode()

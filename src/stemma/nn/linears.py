@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
 from typing import NamedTuple
 
 import torch
@@ -43,17 +44,38 @@ class Parts(NamedTuple):
         return bool(half) or weight.dtype == torch.float32
 
 
+class PackedProducts:
+    """While this is entered, models that were packed run on their packed copies.
+
+    Sums are taken in another order then, so that single-precision logits differ in the last digits: a verb asks for
+    that, a plain call of a model does not. A copy is compared with its weights once for each of these objects, which
+    may be entered many times: for one generated text, say.
+    """
+
+    def __enter__(self) -> PackedProducts:
+        self._token = _ENTERED.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _ENTERED.reset(self._token)
+
+
+_ENTERED: ContextVar[PackedProducts | None] = ContextVar("packed_products", default=None)
+
+
 class Packed:
     """A product over a packed copy of matrices: side by side, in the order in which the processor reads them fastest.
 
-    The copy is used only while the matrices are what they were when it was made, and only where neither a gradient nor
-    a compiled graph nor another precision (autocast) is asked for.
+    The copy is used only inside `PackedProducts`, only while the matrices are what they were when it was made, and only
+    where neither a gradient nor a compiled graph nor another precision (autocast) is asked for.
     """
 
     def __init__(self) -> None:
         self._weight: Tensor | None = None
         self._bias: Tensor | None = None
         self._stamp: Stamp = []
+        self.widths: list[int] = []
+        self._checked_in: PackedProducts | None = None
         # What was packed is kept, so that what it is exchanged for cannot come to lie at its address.
         self._packed: list[Tensor] = []
 
@@ -68,16 +90,23 @@ class Packed:
         self._weight = torch.ops.mkldnn._reorder_linear_weight(torch.cat(list(parts.weights)).detach(), _TYPICAL_ROWS)
         self._bias = torch.cat(list(parts.biases)).detach() if parts.biases else None
         self._stamp = parts.stamp()
+        self.widths = [len(weight) for weight in parts.weights]
         self._packed = [part.detach() for part in (*parts.weights, *parts.biases)]
 
-    def serves(self, parts: Parts) -> bool:
+    def serves(self, parts: Callable[[], Parts | None]) -> bool:
         """Whether the copy may stand for the matrices here."""
-        if self._weight is None or torch.is_grad_enabled() or torch.compiler.is_compiling():
+        if self._weight is None or torch.compiler.is_compiling():
             return False
-        if self._stamp != parts.stamp():
-            vars(self).update(vars(Packed()))
+        entered = _ENTERED.get()
+        if entered is None or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"):
             return False
-        return not torch.is_autocast_enabled("cpu")
+        if self._checked_in is not entered:
+            now = parts()
+            if now is None or self._stamp != now.stamp():
+                vars(self).update(vars(Packed()))
+                return False
+            self._checked_in = entered
+        return True
 
     def __call__(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S rows"]:
         """x W^T + b."""
@@ -108,9 +137,8 @@ class Fused:
 
     def __call__(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor, ...]:
         """The output of each map, B S (its width)."""
-        parts = self._parts()
-        if parts is not None and self._packed.serves(parts):
-            return torch.split(self._packed(x), [len(weight) for weight in parts.weights], -1)
+        if self._packed.serves(self._parts):
+            return torch.split(self._packed(x), self._packed.widths, -1)
         return tuple(getattr(self._owner, name)(x) for name in self._names)
 
     def _parts(self) -> Parts | None:
@@ -140,7 +168,7 @@ class Scoring:
         self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"], bias: Float[Tensor, " V"] | None
     ) -> Float[Tensor, "B S V"]:
         """x table^T + bias."""
-        if self._packed.serves(_table(table, bias)):
+        if self._packed.serves(lambda: _table(table, bias)):
             return self._packed(x)
         return functional.linear(x, table, bias)
 

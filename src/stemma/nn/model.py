@@ -227,8 +227,9 @@ class Model(nn.Module):
     def pack(self) -> Model:
         """Make a copy of the weights in the processor's own order, which makes inference up to twice as fast.
 
-        The copy is used where no gradient is asked for, and forgotten as soon as a weight changes. It takes as much
-        memory again as the weights. Only what is written through `.data` goes unseen: use `torch.no_grad()` instead.
+        The copy is used inside `PackedProducts`, as the verbs do, where no gradient is asked for; it is forgotten as
+        soon as a weight changes. It takes as much memory again as the weights. Only what is written through `.data`
+        goes unseen: use `torch.no_grad()` instead.
         """
         for module in self.modules():
             if isinstance(module, Attention | FeedForward):

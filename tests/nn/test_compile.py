@@ -31,6 +31,7 @@ def traced() -> Report:
     return _report("eager")
 
 
+@pytest.mark.slow
 @each_family
 def test_the_pass_is_one_graph(family: Family, traced: Report) -> None:
     assert traced[family.name] == 0.0

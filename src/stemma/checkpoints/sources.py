@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -66,10 +67,10 @@ def locate(name: str | Path) -> Source:
     if text in EMBEDDED:
         return _embedded(text, EMBEDDED[text])
     path = Path(name).expanduser()
-    # The empty path would be the folder that one is in.
-    if text and path.is_dir():
+    # The empty path would be the folder that one is in; and a Path raises where a name is too long to be one.
+    if text and os.path.isdir(path):
         return Source(text, "folder", path)
-    if path.is_file():
+    if os.path.isfile(path):
         if path.suffix == ".gguf":
             return Source(text, "gguf", path)
         raise SourceError("model", Fault("name", text, "is a file, but no .gguf file", "name a folder or a .gguf file"))

@@ -20,23 +20,19 @@ from stemma.spec.parts import Parallel, PostNorm
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a block is given besides the residual stream; the same for all blocks of a stack but for the caches.
+    """What all blocks of a stack are given besides the residual stream.
 
     Args:
         scores: which keys are seen, in self-attention.
         turn: rotary angles.
-        cache: keys and values of this block.
         start: slots of the cache that are filled.
-        memory: the encoder's keys and values for this block.
         memory_scores: which of the encoder's positions are seen.
         attentions: where maps are put, if they are asked for.
     """
 
     scores: Scores
     turn: Rotation | None = None
-    cache: LayerCache | None = None
     start: int = 0
-    memory: LayerCache | None = None
     memory_scores: Scores = Scores()
     attentions: list[Tensor] | None = None
 
@@ -62,29 +58,41 @@ class Block(nn.Module):
         if not isinstance(spec.placement, Parallel):
             self.feedforward_norm = Normalise(spec.norm, spec.d_model)
 
-    def forward(self, x: Float[Tensor, "B S D"], around: Surroundings) -> Float[Tensor, "B S D"]:
-        """The residual stream after this block."""
+    def forward(
+        self,
+        x: Float[Tensor, "B S D"],
+        around: Surroundings,
+        cache: LayerCache | None = None,
+        memory: LayerCache | None = None,
+    ) -> Float[Tensor, "B S D"]:
+        """The residual stream after this block.
+
+        Args:
+            x: the stream before it.
+            around: what all blocks share.
+            cache: keys and values of this block.
+            memory: the encoder's keys and values for this block.
+        """
         if isinstance(self.placement, Parallel):
             normed = self.attention_norm(x)
-            return x + self._drop(self._attend(normed, around) + self.feedforward(normed))
+            return x + self._drop(self._attend(normed, around, cache) + self.feedforward(normed))
         if isinstance(self.placement, PostNorm):
-            x = self.attention_norm(x + self._drop(self._attend(x, around)))
-            if around.memory is not None:
-                x = self.cross_attention_norm(x + self._drop(self._look_up(x, around)))
+            x = self.attention_norm(x + self._drop(self._attend(x, around, cache)))
+            if memory is not None:
+                x = self.cross_attention_norm(x + self._drop(self._look_up(x, around, memory)))
             return self.feedforward_norm(x + self._drop(self.feedforward(x)))
-        x = x + self._drop(self._attend(self.attention_norm(x), around))
-        if around.memory is not None:
-            x = x + self._drop(self._look_up(self.cross_attention_norm(x), around))
+        x = x + self._drop(self._attend(self.attention_norm(x), around, cache))
+        if memory is not None:
+            x = x + self._drop(self._look_up(self.cross_attention_norm(x), around, memory))
         return x + self._drop(self.feedforward(self.feedforward_norm(x)))
 
-    def _attend(self, x: Tensor, around: Surroundings) -> Tensor:
+    def _attend(self, x: Tensor, around: Surroundings, cache: LayerCache | None) -> Tensor:
         return self.attention(
-            x, around.scores, turn=around.turn, cache=around.cache, start=around.start, attentions=around.attentions
+            x, around.scores, turn=around.turn, cache=cache, start=around.start, attentions=around.attentions
         )
 
-    def _look_up(self, x: Tensor, around: Surroundings) -> Tensor:
-        assert around.memory is not None, "asked for only where there is a memory"
-        return self.cross_attention.look_up(x, around.memory, around.memory_scores, around.attentions)
+    def _look_up(self, x: Tensor, around: Surroundings, memory: LayerCache) -> Tensor:
+        return self.cross_attention.look_up(x, memory, around.memory_scores, around.attentions)
 
     def _drop(self, x: Tensor) -> Tensor:
         return functional.dropout(x, self.dropout, self.training) if self.dropout else x

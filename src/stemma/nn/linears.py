@@ -138,7 +138,8 @@ class Fused:
     def __call__(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor, ...]:
         """The output of each map, B S (its width)."""
         if self._packed.serves(self._parts):
-            return torch.split(self._packed(x), self._packed.widths, -1)
+            product = self._packed(x)
+            return (product,) if len(self._names) == 1 else torch.split_with_sizes(product, self._packed.widths, -1)
         return tuple(getattr(self._owner, name)(x) for name in self._names)
 
     def _parts(self) -> Parts | None:

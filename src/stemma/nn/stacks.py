@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
@@ -64,7 +62,7 @@ class Stack(nn.Module):
         start = 0 if cache is None else cache.length
         relative = None if self.relative_bias is None else self.relative_bias(n_queries, start + n_queries)
         position = self.spec.position
-        common = Surroundings(
+        around = Surroundings(
             scores=mask.scores(n_queries, start + n_queries, x.device, relative),
             turn=rotation(position, positions, self.spec.d_head, x.dtype) if isinstance(position, Rotary) else None,
             start=start,
@@ -74,12 +72,8 @@ class Stack(nn.Module):
         for index, block in enumerate(self.blocks):
             if hiddens is not None:
                 hiddens.append(x)
-            around = replace(
-                common,
-                cache=None if cache is None else cache.layers[index],
-                memory=None if memory is None else memory.layers[index],
-            )
-            x = block(x, around)
+            own = None if cache is None else cache.layers[index]
+            x = block(x, around, own, None if memory is None else memory.layers[index])
         if cache is not None:
             cache.length += n_queries
         if self.norm is not None:

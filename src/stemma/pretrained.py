@@ -260,9 +260,18 @@ class Pretrained:
     def _ready(self) -> Model:
         """The model with its weights in the processor's order, where the memory has room for a second copy."""
         size = sum(part.numel() * part.element_size() for part in self.model.parameters())
-        if 2 * size < os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"):
+        if 2 * size < _available_memory():
             self.model.pack()
         return self.model
+
+
+def _available_memory() -> int:
+    """Bytes that can be had without swapping; half of the memory where the system does not say."""
+    report = Path("/proc/meminfo")
+    if not report.is_file():
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    lines = dict(line.split(":", 1) for line in report.read_text().splitlines())
+    return int(lines["MemAvailable"].split()[0]) * 1024
 
 
 def _dtype(name: str | torch.dtype) -> torch.dtype:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+PIPE_WIDTH = 120
+
 
 def show(result: Result, as_json: bool, draw: Callable[[Result], Iterable[RenderableType]]) -> None:
     """Print a command's result.
@@ -36,7 +38,8 @@ def show(result: Result, as_json: bool, draw: Callable[[Result], Iterable[Render
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(highlight=False, markup=False)
+    # A pipe has no width of its own.
+    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     for part in draw(result):
         # Text is left as it is; whoever reads it breaks its lines.
         console.print(part, soft_wrap=isinstance(part, str | Text))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
 from stemma.nn.linears import Linear, Scoring
@@ -59,12 +60,11 @@ class MaskedModelling(nn.Module):
         self.norm = Normalise(spec.norm, spec.d_model)
         self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
         self.bias = nn.Parameter(torch.empty(spec.vocab_size))
-        self.scoring = Scoring()
 
     def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"]) -> Float[Tensor, "B S V"]:
         """The logits; see `LanguageModelling.forward`."""
         hidden = self.norm(self.activation(self.dense(x)))
-        return self.scoring(hidden, table if self.weight is None else self.weight, self.bias)
+        return functional.linear(hidden, table if self.weight is None else self.weight, self.bias)
 
 
 def build_heads(spec: Architecture) -> nn.ModuleDict:

@@ -13,17 +13,4 @@
 | V      | `vocab_size`                                  |
 | L      | layers                                        |
 | C      | capacity of a cache in positions              |
-
-Values are jaxtyping types: `Hidden` is a float tensor of shape "B S D", and so on.
 """
-
-from jaxtyping import Bool, Float, Int
-from torch import Tensor
-
-Tokens = Int[Tensor, "B S"]
-Padding = Bool[Tensor, "B T"]
-Hidden = Float[Tensor, "B S D"]
-Logits = Float[Tensor, "B S V"]
-HeadsBHSK = Float[Tensor, "B H S K"]
-KeysBGTK = Float[Tensor, "B G T K"]
-Weights = Float[Tensor, "B H S T"]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from stemma import families, generation, nn, spec, text
     from stemma.generation import Beam, DiverseBeam, Greedy, Sample, StochasticBeam
-    from stemma.nn import Model
+    from stemma.nn import Model, deepen
     from stemma.pretrained import Pretrained, load
     from stemma.spec import (
         Architecture,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "stemma": ("families", "generation", "nn", "spec", "text"),
     "stemma.generation": ("Beam", "DiverseBeam", "Greedy", "Sample", "StochasticBeam"),
-    "stemma.nn": ("Model",),
+    "stemma.nn": ("Model", "deepen"),
     "stemma.pretrained": ("Pretrained", "load"),
     "stemma.spec": (
         "Architecture",
@@ -71,6 +71,7 @@ __all__ = [
     "StochasticBeam",
     "Tokenizer",
     "__version__",
+    "deepen",
     "families",
     "generation",
     "load",

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from stemma.errors import Fault, InputError
 from stemma.nn import Model, PackedProducts
 from stemma.nn.pooling import pool
-from stemma.spec.parts import EncoderDecoder, Learned
+from stemma.spec.parts import EncoderDecoder
 from stemma.spec.pooling import Pooling
 from stemma.text import Tokenizer
 
@@ -48,8 +48,7 @@ def embed(
 
 
 def _limit(model: Model, pooling: Pooling) -> int | None:
-    position = model.architecture.position
-    limits = [pooling.max_tokens, position.max_positions if isinstance(position, Learned) else None]
+    limits = [pooling.max_tokens, model.architecture.max_tokens]
     return min((limit for limit in limits if limit is not None), default=None)
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from stemma.errors import Fault, InputError
 from stemma.spec.architecture import Architecture
+from stemma.spec.ends import LanguageModelHead
 from stemma.spec.lineage import Family
-from stemma.spec.parts import LanguageModelHead
 from stemma.spec.pooling import Pooling
 from stemma.text import Tokenizer
 
@@ -130,6 +130,7 @@ class Pretrained:
         *,
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
+        images: Sequence[str | Path] = (),
     ) -> str: ...
 
     @overload
@@ -141,6 +142,7 @@ class Pretrained:
         *,
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
+        images: Sequence[str | Path] = (),
     ) -> list[str]: ...
 
     def generate(
@@ -151,6 +153,7 @@ class Pretrained:
         *,
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
+        images: Sequence[str | Path] = (),
     ) -> str | list[str]:
         """What follows a text, or each of several; the text itself is not repeated.
 
@@ -160,15 +163,16 @@ class Pretrained:
             max_new_tokens: the most tokens to add.
             stop: strings before which the text ends.
             stream: takes the pieces of one text as they become certain.
+            images: files of those in the texts, in the order in which their tokens ("<image>") stand.
 
         Raises:
             InputError: naming every fault of the texts and options.
         """
         if isinstance(text, str):
-            return self._complete([text], strategy, max_new_tokens, stop, stream)[0]
+            return self._complete([text], strategy, max_new_tokens, stop, stream, images)[0]
         if stream is not None:
             raise InputError("generate", Fault("stream", "given", "takes one text", "give one text, or no stream"))
-        return self._complete(list(text), strategy, max_new_tokens, stop, None)
+        return self._complete(list(text), strategy, max_new_tokens, stop, None, images)
 
     def chat(
         self,
@@ -178,6 +182,7 @@ class Pretrained:
         *,
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
+        images: Sequence[str | Path] = (),
     ) -> str:
         """The assistant's answer to a conversation; arguments as in `generate`.
 
@@ -185,7 +190,7 @@ class Pretrained:
             messages: each with a "role" and a "content".
         """
         prompt = self._reader().encode_chat(messages)
-        return self._complete([prompt], strategy, max_new_tokens, stop, stream)[0]
+        return self._complete([prompt], strategy, max_new_tokens, stop, stream, images)[0]
 
     def embed(
         self, texts: Sequence[str], batch_size: int = 32, *, pooling: Pooling | None = None
@@ -228,20 +233,32 @@ class Pretrained:
         max_new_tokens: int,
         stop: Sequence[str],
         stream: Callable[[str], None] | None,
+        images: Sequence[str | Path],
     ) -> list[str]:
-        from stemma.generation import generate
+        from stemma.generation import ModelStepper, generate
 
+        pixels = self._pixels(images) if images else None
         completions = generate(
-            self._ready(),
+            ModelStepper(self._ready(), self._start, pixels),
             self._reader(),
             prompts,
             strategy,
             max_new_tokens,
             stop=stop,
             stream=None if stream is None else lambda _, piece: stream(piece),
-            decoder_start=self._start,
         )
         return [best.text for best, *_ in completions]
+
+    def _pixels(self, images: Sequence[str | Path]) -> torch.Tensor:
+        import torch
+
+        from stemma.images import read_images
+
+        vision = self.architecture.vision
+        if vision is None:
+            rule = f"are not read by this network, which is {self.architecture.kind}"
+            raise InputError(self.name, Fault("images", list(map(str, images)), rule, "leave them out"))
+        return torch.from_numpy(read_images(images, vision.image_size)).to(self.model.embeddings.token.weight.device)
 
     @property
     def _start(self) -> int | None:

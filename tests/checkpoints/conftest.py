@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,9 +16,10 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from stemma.checkpoints.config import write_config
 from stemma.errors import CheckpointError
-from stemma.families import catalogue
 from stemma.spec import Architecture, Bias, Family, LanguageModelHead, MaskedLMHead
-from stemma.spec.mapping import Checkpoint, Variant
+from stemma.spec.mapping import Checkpoint, Key, Tie, Variant
+
+from ..tiny import formats, small_parts
 
 # All sizes differ, so that no two can be confused; two stacks differ in depth where a family has two.
 SIZES: Mapping[str, Any] = dict(n_layers=2, d_model=24, n_heads=6, d_head=4, d_ff=20, vocab_size=31)
@@ -37,7 +39,7 @@ SWITCHES: Mapping[str, Callable[[Architecture], Architecture]] = {
     "flipped": flipped,
     "grouped": lambda one: one.change(n_kv_heads=2),
     "biased": lambda one: one.change(bias=Bias()),
-    "wide": lambda one: one.change(d_head=10),
+    "wide": lambda one: one.change(d_head=12),
 }
 
 
@@ -76,9 +78,10 @@ class Case:
             for parameter in model.parameters():
                 parameter.normal_(generator=generator)
             parameters = dict(model.named_parameters())
-            if self.switch == "flipped" and "cls.predictions.bias" in parameters:
-                # BERT's class keeps both and reads the second alone.
-                parameters["cls.predictions.bias"].copy_(parameters["cls.predictions.decoder.bias"])
+            for tie in self.checkpoint.weights:
+                # BERT's class and its kin keep two offsets of a vocabulary and read the second alone.
+                if isinstance(tie, Tie) and tie.written and self.switch == "flipped" and tie.theirs in parameters:
+                    parameters[tie.theirs].copy_(parameters[tie.to])
         model.save_pretrained(folder)
         if self.checkpoint.untied_by and self.switch == "flipped":
             # Their class ties always when it is made, and keeps apart what a file holds apart.
@@ -99,20 +102,23 @@ class Case:
 
     @property
     def _options(self) -> dict[str, Any]:
-        return {"add_pooling_layer": False} if self.variant.name == "BertModel" and not self.variant.heads else {}
+        pooling = "add_pooling_layer" in inspect.signature(self._class.__init__).parameters
+        return {"add_pooling_layer": False} if pooling and not self.variant.heads else {}
 
 
 def cases() -> Iterator[Case]:
     """Every class of every family in every setting that its configuration can tell."""
-    for family in catalogue():
+    for family in formats():
         checkpoint = family.checkpoint
-        assert checkpoint is not None
+        assert checkpoint is not None, "a format is one of checkpoints"
         for variant in checkpoint.variants:
             for switch, change in SWITCHES.items():
                 heads = variant.heads
                 if any(isinstance(head, LanguageModelHead) for head in heads) and checkpoint.untied_by:
                     heads = tuple(replace(h, scaled=dict(family.traits)["heads"][0].scaled) for h in heads)
-                usual = family.build(**SIZES, heads=heads)
+                told = {path for rule in checkpoint.config if isinstance(rule, Key) for path in rule.paths}
+                sizes = {name: size for name, size in SIZES.items() if name != "d_ff" or name in told}
+                usual = family.build(**sizes | small_parts(family, SIZES["vocab_size"]), heads=heads)
                 if switch != "plain" and change(usual) == usual:
                     continue
                 try:

@@ -8,10 +8,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from stemma.families import catalogue
 from stemma.generation import Hypothesis, ModelStepper
 from stemma.nn import Model
-from stemma.spec import EncoderDecoder, Family, LanguageModelHead
+from stemma.spec import Decoder, EncoderDecoder, Family, LanguageModelHead
+
+from ..tiny import networks, small_parts
 
 DECODER_START = 1
 
@@ -76,7 +77,8 @@ def tree() -> type[Tree]:
 
 def build(family: Family, **changes: object) -> Model:
     """A tiny model in double precision whose distributions are far from uniform."""
-    sizes = {"n_layers": 2, "d_model": 24, "n_heads": 4, "d_ff": 40, "vocab_size": 17, **changes}
+    sizes = {"n_layers": 2, "d_model": 24, "n_heads": 4, "d_head": 12, "d_ff": 40, **small_parts(family, 17)}
+    sizes |= {"vocab_size": 17, "vision": None, **changes}
     model = Model(family.build(**sizes), seed=0, dtype=torch.float64).eval()
     generator = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -86,7 +88,7 @@ def build(family: Family, **changes: object) -> Model:
     return model
 
 
-WRITERS = [family for family in catalogue() if family.build().head(LanguageModelHead)]
+WRITERS = [family for family in networks(Decoder, EncoderDecoder) if family.build().head(LanguageModelHead)]
 
 
 @pytest.fixture(scope="session", params=WRITERS, ids=[family.name for family in WRITERS])

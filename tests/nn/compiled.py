@@ -14,10 +14,10 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from tiny import apart, random_model, random_tokens, results, tiny
+from tiny import apart, random_model, random_tokens, results, shaped, tiny
 
-from stemma.families import catalogue
 from stemma.nn import Model
+from stemma.spec import Architecture
 
 
 def largest_difference(model: Model, backend: str, gradients: bool) -> float:
@@ -39,7 +39,8 @@ def main(backend: str, last: str) -> None:
         last: how many families, from the end of the tree; "all" for all of them.
     """
     report: dict[str, float | str] = {}
-    for family in catalogue() if last == "all" else catalogue()[-int(last) :]:
+    families = shaped(Architecture)
+    for family in families if last == "all" else families[-int(last) :]:
         torch.compiler.reset()
         model = random_model(tiny(family, n_layers=1))
         try:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from stemma.nn.attention import attend, attention_weights
 from stemma.nn.masks import Mask, Scores
-from stemma.spec import Encoder, Family, SlidingWindow
+from stemma.spec import Encoder, Family, Permutation, SlidingWindow
 
 from ..tiny import apart, each_family, random_model, random_tokens, run, tiny
 from ..tolerances import FP64
@@ -53,7 +53,13 @@ def test_attention_is_what_its_definition_says(
     n_keys, n_queries = 5, 5 - cut  # as many queries as keys, or the last ones after a cache
     query = torch.randn(2, 4, n_queries, 6, generator=generator, dtype=torch.float64)
     key, value = (torch.randn(2, groups, n_keys, 6, generator=generator, dtype=torch.float64) for _ in "kv")
-    bias = torch.randn(4, n_queries, n_keys, generator=generator, dtype=torch.float64) * relative
+    table = torch.randn(4, 2 * n_keys, generator=generator, dtype=torch.float64) * relative
+
+    def by_distance(some: int, of: int) -> torch.Tensor:
+        steps = torch.arange(of) - torch.arange(of - some, of)[:, None]
+        return table[None, :, steps + n_keys]
+
+    bias = by_distance(n_queries, n_keys)[0]
     keys = torch.tensor([[True] * n_keys, [False, False, True, True, True]]) if padded else None
     seen = torch.zeros(2, n_queries, n_keys, dtype=torch.bool)
     for b in range(2):
@@ -63,8 +69,8 @@ def test_attention_is_what_its_definition_says(
                 near = window is None or abs(place - t) < window
                 real = keys is None or bool(keys[b, t])
                 seen[b, s, t] = place == t or (near and real and (t <= place or not causal))
-    mask = Mask(causal=causal, window=window, keys=keys)
-    scores = mask.scores(n_queries, n_keys, query.device, bias[None] if relative else None)
+    mask = Mask(causal=causal, keys=keys)
+    scores = mask.scores(n_queries, n_keys, query.device, by_distance if relative else None, window)
     mixed, weights = _written_out(query, key, value, seen, bias, 0.3)
     assert apart(attend(query, key, value, scores, 0.3), mixed) <= FP64
     assert apart(attention_weights(query, key, scores, 0.3), weights) <= FP64
@@ -96,8 +102,10 @@ def test_no_dense_mask_is_made_where_the_kernel_needs_none() -> None:
     assert Mask().scores(5, 5, device) == Scores()
     assert Mask(causal=True).scores(5, 5, device) == Scores(causal=True)
     assert Mask(causal=True).scores(1, 5, device) == Scores()
-    assert Mask(causal=True, window=5).scores(5, 5, device) == Scores(causal=True)
-    assert Mask(causal=True, window=4).scores(5, 5, device).bias is not None
+    assert Mask(causal=True).scores(5, 5, device, window=5) == Scores(causal=True)
+    assert Mask(causal=True).scores(5, 5, device, window=4).bias is not None
+    [last] = Mask(causal=True).scores(1, 500, device, window=100).bands
+    assert (last.block.keys, last.scores) == (slice(400, 500), Scores())
 
 
 @each_family
@@ -106,7 +114,8 @@ def test_maps_are_distributions_over_what_may_be_seen(family: Family) -> None:
     model = random_model(tiny(family, attention=SlidingWindow(window)), dtype=torch.float64)
     maps = run(model, random_tokens(2, 9), attentions=True).attentions
     assert maps is not None
-    layers = model.architecture.n_encoder_layers, model.architecture.n_decoder_layers
+    inner = model.architecture.modules.n_layers if model.architecture.modules else 0
+    layers = model.architecture.n_encoder_layers, model.architecture.n_decoder_layers + inner
     crossing = layers[1] if all(layers) else 0
     assert len(maps) == sum(layers) + crossing
     order = ["encoder"] * layers[0] + (["decoder", "cross"] if crossing else ["decoder"]) * layers[1]
@@ -118,4 +127,4 @@ def test_maps_are_distributions_over_what_may_be_seen(family: Family) -> None:
         if kind == "cross":
             allowed = torch.ones(n_queries, n_keys, dtype=torch.bool)
         assert torch.equal(weights > 0, allowed.expand_as(weights)), kind
-    assert (family.kind == Encoder.label) == (layers[1] == 0)
+    assert isinstance(model.architecture.stacks, Encoder | Permutation) == (layers[1] == 0)

@@ -9,7 +9,8 @@ import torch
 
 from stemma.nn import Model
 from stemma.spec import Architecture, Family
-from stemma.spec.parts import FanIn, LanguageModelHead, Normal, XavierUniform
+from stemma.spec.ends import LanguageModelHead
+from stemma.spec.training import FanIn, Normal, XavierUniform
 
 from ..tiny import each_family, tiny
 from ..tolerances import DEVIATIONS
@@ -19,7 +20,7 @@ _CUT = math.sqrt(1 - 2 * 2 * math.exp(-2) / math.sqrt(2 * math.pi) / math.erf(ma
 
 
 def _wide(family: Family) -> Architecture:
-    return tiny(family, d_model=48, d_head=10, d_ff=88, vocab_size=211)
+    return tiny(family, d_model=48, d_head=12, d_ff=88, vocab_size=211)
 
 
 def _deviation(name: str, shape: torch.Size, spec: Architecture) -> float:

@@ -13,7 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from stemma.errors import InputError
 from stemma.families import BERT, GPT2, T5
 from stemma.nn import Model
-from stemma.spec import Decoder, Encoder, EncoderDecoder, Family
+from stemma.nn.experts import Mixture
+from stemma.spec import Architecture, Decoder, Encoder, EncoderDecoder, Family
 from stemma.spec.parts import Learned
 
 from ..tiny import (
@@ -65,7 +66,8 @@ def test_what_is_kept_on_request_changes_nothing(family: Family) -> None:
     spec = model.architecture
     stacks = (spec.n_encoder_layers > 0) + (spec.n_decoder_layers > 0)
     assert full.hiddens is not None
-    assert len(full.hiddens) == spec.n_encoder_layers + spec.n_decoder_layers + stacks
+    inner = spec.modules.n_layers + 2 if spec.modules else 0  # and the module's output at both widths
+    assert len(full.hiddens) == spec.n_encoder_layers + spec.n_decoder_layers + stacks + inner
     assert torch.equal(full.hiddens[-1], full.hidden)
 
 
@@ -75,12 +77,15 @@ def test_what_is_not_asked_for_costs_nothing(family: Family) -> None:
     plain = _operations(model)
     assert _operations(model, hiddens=True) == plain
     maps = _operations(model, attentions=True)
-    assert maps["aten._softmax.default"] > plain["aten._softmax.default"] == 0
+    routers = sum(isinstance(module, Mixture) for module in model.modules())
+    assert maps["aten._softmax.default"] > plain["aten._softmax.default"] == routers
     # The kernel never holds a map: each attention is one fused call.
     fused = sum(count for name, count in plain.items() if "scaled_dot_product" in name)
     attentions = model.architecture.n_encoder_layers + model.architecture.n_decoder_layers
     if model.encoder and model.decoder:
         attentions += model.architecture.n_decoder_layers
+    if (modules := model.architecture.modules) is not None:
+        attentions += modules.n_layers
     assert fused == attentions
 
 
@@ -116,7 +121,7 @@ def _refused(field: str, call: Callable[[], object]) -> InputError:
 
 
 @each_family
-@pytest.mark.parametrize("strange", [VOCAB, -1])
+@pytest.mark.parametrize("strange", [VOCAB + 1, -1])
 def test_ids_outside_the_vocabulary(family: Family, strange: int) -> None:
     model, tokens = random_model(tiny(family)), TOKENS.clone()
     tokens[1, 3] = strange
@@ -128,7 +133,7 @@ def test_ids_outside_the_vocabulary_after_a_cache(family: Family) -> None:
     model = random_model(tiny(family))
     memory = model.encode(TOKENS) if model.encoder else None
     cache = model.new_cache(2, 4, memory=memory)
-    _refused("tokens", lambda: model.decode(torch.full((2, 1), VOCAB), cache=cache))
+    _refused("tokens", lambda: model.decode(torch.full((2, 1), VOCAB + 1), cache=cache))
     assert cache.length == 0
 
 
@@ -192,13 +197,17 @@ def test_a_cache_knows_its_own_padding(family: Family) -> None:
     _refused("mask", lambda: model(TOKENS, mask=TOKENS >= 0, cache=model.new_cache(2, 9)))
 
 
+def _has_segments(spec: Architecture) -> bool:
+    return bool(spec.embedding.segments) or getattr(spec.position, "segments", False)
+
+
 @each_family
 def test_what_a_family_does_not_read_is_refused(family: Family) -> None:
     """Nothing that is given is passed over in silence."""
     model = random_model(tiny(family))
     kind = type(model.architecture.stacks)
     given = {
-        "segments": (torch.zeros_like(TOKENS), kind is Encoder),
+        "segments": (torch.zeros_like(TOKENS), _has_segments(model.architecture)),
         "documents": (torch.zeros_like(TOKENS), kind is not EncoderDecoder),
         "decoder_mask": (torch.ones(2, 7, dtype=torch.bool), kind is EncoderDecoder),
     }

@@ -201,6 +201,10 @@ def test_a_packed_model_can_be_cast(family: Family) -> None:
     _agree(model.to(torch.float32).pack(), fresh.to(torch.float32))
 
 
+# Parameters of what a pass on tokens alone does not read, or of experts that no token chose.
+_UNREAD = (".experts.", "task_modules.", "heads.span.", "vision.", "segment", ".language", "two_streams.")
+
+
 @each_family
 def test_gradients_flow_through_a_packed_model(family: Family) -> None:
     model = random_model(tiny(family))
@@ -212,8 +216,11 @@ def test_gradients_flow_through_a_packed_model(family: Family) -> None:
             output = one(TOKENS, **options)
         sum(value.square().sum() for value in results(output).values()).backward()
     for (name, packed), expected in zip(model.named_parameters(), fresh.parameters(), strict=True):
-        assert packed.grad is not None, name
-        assert torch.equal(packed.grad, expected.grad), name
+        if expected.grad is None:
+            assert packed.grad is None, name
+            assert any(part in name for part in _UNREAD), name
+        else:
+            assert torch.equal(packed.grad, expected.grad), name
 
 
 @each_family

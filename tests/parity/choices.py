@@ -10,12 +10,11 @@ from typing import Any
 import torch
 import transformers
 
-from stemma.families import catalogue
 from stemma.nn import Model, Output
 from stemma.spec import Architecture, Family
 from stemma.spec.mapping import Checkpoint, Key, Rename, Variant, Zero
 
-from ..tiny import tiny
+from ..tiny import RESULTS, formats, tiny, untold
 
 _TRAINING_ONLY = ("dropout", "initialisation")
 
@@ -51,9 +50,8 @@ class Case:
 
 def cases() -> Iterator[Case]:
     """For each family and each of their classes: the usual architecture, then one other value of each field."""
-    for family in catalogue():
-        if family.checkpoint is None:
-            continue
+    for family in formats():
+        assert family.checkpoint is not None, "a format is one of checkpoints"
         for variant in family.checkpoint.variants:
             usual = _usual(family, family.checkpoint, variant)
             yield Case(family, variant, "", usual)
@@ -78,10 +76,15 @@ def place(architecture: Architecture, paths: tuple[str, ...], value: Any) -> Arc
 
 def _usual(family: Family, checkpoint: Checkpoint, variant: Variant) -> Architecture:
     """The family's own, with head sizes as free as the table allows."""
-    fields = {path for rule in checkpoint.config if isinstance(rule, Key) for path in rule.paths}
-    free = {name: 0 for name in ("d_head", "n_kv_heads") if name not in fields}
+    free = untold(checkpoint)
+    if "n_kv_heads" not in free and _key(checkpoint, "n_kv_heads").values:
+        free["n_kv_heads"] = family.build().n_kv_heads
     family_heads = {head.name: head for head in family.traits["heads"]}
     return tiny(family, heads=tuple(family_heads.get(head.name, head) for head in variant.heads), **free)
+
+
+def _key(checkpoint: Checkpoint, path: str) -> Key:
+    return next(rule for rule in checkpoint.config if isinstance(rule, Key) and path in rule.paths)
 
 
 def _choices(checkpoint: Checkpoint, usual: Architecture) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
@@ -110,7 +113,8 @@ def _others(rule: Key, now: Any) -> list[Any]:
     if isinstance(now, bool):
         return [not now]
     if isinstance(now, float):
-        return [now * 30]
+        # A share of a whole stays one.
+        return [1.0 if rule.paths[0].endswith("fraction") else now * 30]
     # Sizes are odd ones already; what may be derived is derived once more from the rest.
     return [4] if rule.paths[0] == "n_kv_heads" else []
 
@@ -143,6 +147,8 @@ class Batch:
     decoder_tokens: torch.Tensor | None = None
     decoder_mask: torch.Tensor | None = None
     segments: torch.Tensor | None = None
+    languages: torch.Tensor | None = None
+    tasks: torch.Tensor | None = None
 
     @property
     def labels(self) -> torch.Tensor:
@@ -170,7 +176,7 @@ def ours(model: Model, batch: Batch) -> dict[str, list[torch.Tensor]]:
     assert output.hiddens is not None
     assert output.attentions is not None
     found = {"block": blocks, "hidden state": list(output.hiddens), "attention": list(output.attentions)}
-    for name in ("hidden", "logits", "pooled", "next_sentence"):
+    for name in RESULTS:
         if (value := getattr(output, name)) is not None:
             found[name] = [value]
     losses = []
@@ -179,6 +185,10 @@ def ours(model: Model, batch: Batch) -> dict[str, list[torch.Tensor]]:
         logits = output.logits[:, :-1] if shift else output.logits
         labels = batch.labels[:, 1:] if shift else batch.labels
         losses.append(torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100))
+    if output.replaced is not None:
+        real = torch.ones_like(batch.tokens, dtype=torch.bool) if batch.mask is None else batch.mask
+        score, label = output.replaced[real], (batch.tokens[real] % 2).float()
+        losses.append(torch.nn.functional.binary_cross_entropy_with_logits(score, label))
     if output.next_sentence is not None:
         # Their label 0 means "is the next one".
         losses.append(torch.nn.functional.cross_entropy(output.next_sentence, batch.tokens[:, 0] % 2))
@@ -190,25 +200,32 @@ def theirs(model: torch.nn.Module, batch: Batch, heads: set[str]) -> dict[str, l
     """The same of theirs."""
     blocks: list[torch.Tensor] = []
     hooks = [
-        block.register_forward_hook(lambda module, inputs, output: blocks.append(_first(output)))
+        block.register_forward_hook(
+            lambda module, inputs, output: blocks.append(_rows_first(_first(output), len(batch.tokens)))
+        )
         for child in model.modules()
         if isinstance(child, torch.nn.ModuleList) and type(child[0]).__name__.endswith(_BLOCKS)
         for block in child
     ]
     names = {
         "input_ids": batch.tokens,
-        "attention_mask": batch.mask,
+        "attention_mask": None if batch.mask is None else batch.mask.long(),
         "token_type_ids": batch.segments,
+        "langs": batch.languages,
+        "task_type_ids": batch.tasks,
         "decoder_input_ids": batch.decoder_tokens,
         "decoder_attention_mask": batch.decoder_mask,
     }
     options = {name: value for name, value in names.items() if value is not None}
     if heads == {"nsp", "pooler"}:
         options["labels"] = batch.tokens[:, 0] % 2
+    elif heads == {"replaced"}:
+        options["labels"] = batch.tokens % 2
     elif heads & {"lm", "mlm"}:
         options["labels"] = batch.labels
         if "nsp" in heads:
-            options["next_sentence_label"] = batch.tokens[:, 0] % 2
+            sentences = "sop" if "sentence_order_label" in inspect.signature(model.forward).parameters else "nsp"
+            options[_SENTENCES[sentences]] = batch.tokens[:, 0] % 2
     output = model(**options, output_hidden_states=True, output_attentions=True)
     for hook in hooks:
         hook.remove()
@@ -218,13 +235,16 @@ def theirs(model: torch.nn.Module, batch: Batch, heads: set[str]) -> dict[str, l
     if pair:
         for own, cross in zip(output.decoder_attentions, output.cross_attentions, strict=True):
             maps += [own, cross]
+    # Where no module of theirs is a block, what leaves it is among the states all the same.
+    blocks = blocks or list(states[1:])
     found = {"block": blocks, "hidden state": list(states), "attention": maps, "hidden": [states[-1]]}
-    scores = {"nsp": "next_sentence"} if heads == {"nsp", "pooler"} else {"lm": "logits", "mlm": "logits"}
+    scores = {"nsp": "next_sentence"} if heads == {"nsp", "pooler"} else _SCORES
     if "logits" in output:
         found[next(scores[head] for head in scores if head in heads)] = [output.logits]
     for name, key in {
         "prediction_logits": "logits",
         "seq_relationship_logits": "next_sentence",
+        "sop_logits": "next_sentence",
         "pooler_output": "pooled",
         "loss": "loss",
     }.items():
@@ -233,8 +253,15 @@ def theirs(model: torch.nn.Module, batch: Batch, heads: set[str]) -> dict[str, l
     return found
 
 
+_SENTENCES = {"sop": "sentence_order_label", "nsp": "next_sentence_label"}
+_SCORES = {"lm": "logits", "mlm": "logits", "replaced": "replaced"}
 _BLOCKS = ("Layer", "Block")
 
 
 def _first(output: Any) -> torch.Tensor:
     return output if isinstance(output, torch.Tensor) else output[0]
+
+
+def _rows_first(state: torch.Tensor, rows: int) -> torch.Tensor:
+    """A state whose first axis is the batch; one of theirs keeps positions first inside."""
+    return state if len(state) == rows else state.transpose(0, 1)

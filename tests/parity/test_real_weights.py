@@ -20,8 +20,9 @@ from stemma.errors import SourceError
 from stemma.families import GPT2
 from stemma.generation import Greedy, ModelStepper, search
 from stemma.nn import Model, PackedProducts
+from stemma.spec.ends import LanguageModelHead
 from stemma.spec.mapping import Rename, Split
-from stemma.spec.parts import LanguageModelHead, Learned
+from stemma.spec.parts import Learned
 
 from ..tiny import apart
 from ..tolerances import FP32, GGUF_LOGITS, KEPT_ACTIVATIONS, KEPT_LOGITS, STSB_SPEARMAN

@@ -27,12 +27,17 @@ each_case = pytest.mark.parametrize(
 
 
 def _batch(case: Case, padded: bool) -> Batch:
-    batch = Batch(random_tokens(ROWS, LENGTH))
+    # Some of theirs take the first ids for padding wherever they stand.
+    batch = Batch(random_tokens(ROWS, LENGTH).clamp(min=4))
     pair = isinstance(case.architecture.stacks, EncoderDecoder)
-    if case.architecture.embedding.segments:
-        batch = replace(batch, segments=random_tokens(ROWS, LENGTH, seed=1, vocab=case.architecture.embedding.segments))
+    segments = case.architecture.embedding.segments or 2 * getattr(case.architecture.position, "segments", False)
+    if segments:
+        batch = replace(batch, segments=random_tokens(ROWS, LENGTH, seed=1, vocab=segments))
+    for kind in ("languages", "tasks"):
+        if rows := getattr(case.architecture.embedding, kind):
+            batch = replace(batch, **{kind: random_tokens(ROWS, LENGTH, seed=3, vocab=rows)})
     if pair:
-        batch = replace(batch, decoder_tokens=random_tokens(ROWS, TARGET, seed=2))
+        batch = replace(batch, decoder_tokens=random_tokens(ROWS, TARGET, seed=2).clamp(min=4))
     if padded:
         batch = replace(batch, mask=torch.arange(LENGTH) < torch.tensor([[LENGTH], [7], [4]]))
         if pair:
@@ -53,7 +58,7 @@ def _differences(case: Case, model: torch.nn.Module, other: torch.nn.Module, pad
 
     def real(value: torch.Tensor) -> torch.Tensor:
         axis = 2 if value.ndim == 4 else 1
-        mask = masks.get(value.shape[axis]) if value.ndim >= 3 else None
+        mask = masks.get(value.shape[axis]) if value.ndim >= 2 else None
         return value if mask is None else value.movedim(axis, 1)[mask]
 
     return {

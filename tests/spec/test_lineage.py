@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from stemma.errors import SpecError
 from stemma.families import GPT2, LLAMA, LLAMA2, T5, TRANSFORMER, catalogue
-from stemma.spec import Architecture, Change, Family, LayerNorm, Learned, RMSNorm, Rotary, SlidingWindow, diff
+from stemma.spec import Architecture, Change, Family, Learned, PostNorm, PreNorm, RMSNorm, Rotary, SlidingWindow, diff
 
 CHILD = LLAMA2.derive("child", year=2030, attention=SlidingWindow(8))
 
@@ -22,7 +22,7 @@ def test_a_child_differs_only_where_it_says_so() -> None:
         Change("attention.window", None, 8),
     )
     assert CHILD.parent is LLAMA2
-    assert [family.name for family in CHILD.ancestors] == ["llama2", "llama", "gpt2", "transformer"]
+    assert [family.name for family in CHILD.ancestors] == ["llama2", "llama", "gpt2", "gpt", "transformer"]
     assert (CHILD.organisation, CHILD.checkpoint) == (LLAMA2.organisation, LLAMA2.checkpoint)
 
 
@@ -89,9 +89,12 @@ def test_diff_names_paths() -> None:
     assert diff(small, small.change(position=Rotary(base=5.0))) == (
         Change("position", "Learned", "Rotary"),
         Change("position.max_positions", 1024, None),
+        Change("position.offset", 0, None),
         Change("position.base", None, 5.0),
+        Change("position.fraction", None, 1.0),
+        Change("position.layout", None, "halves"),
     )
-    assert diff(LayerNorm(1e-5), RMSNorm(1e-5)) == ()  # parts alone are compared by their fields
+    assert diff(PreNorm(), PostNorm()) == ()  # parts alone are compared by their fields
 
 
 def test_diff_of_families_compares_facts_and_sizes_too() -> None:

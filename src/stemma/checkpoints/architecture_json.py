@@ -9,11 +9,14 @@ from types import UnionType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from stemma.errors import CheckpointError, Fault, SpecError
-from stemma.spec import parts
+from stemma.spec import ends, parts, training
 from stemma.spec.architecture import FIELDS, Architecture
 
 _PARTS: Mapping[str, Any] = {
-    name: kind for name, kind in vars(parts).items() if isinstance(kind, type) and is_dataclass(kind)
+    name: kind
+    for module in (parts, ends, training)
+    for name, kind in vars(module).items()
+    if isinstance(kind, type) and is_dataclass(kind)
 }
 
 
@@ -23,7 +26,7 @@ def encode_architecture(architecture: Architecture) -> dict[str, Any]:
     >>> from stemma.spec.parts import Rotary
     >>> small = Architecture(n_layers=1, d_model=8, n_heads=2, vocab_size=9, position=Rotary(500.0))
     >>> encode_architecture(small)["position"]
-    {'kind': 'Rotary', 'base': 500.0}
+    {'kind': 'Rotary', 'base': 500.0, 'fraction': 1.0, 'layout': 'halves'}
     >>> decode_architecture(encode_architecture(small)) == small
     True
     """
@@ -51,7 +54,9 @@ def decode_architecture(values: object) -> Architecture:
 
 def _encode(value: Any) -> Any:
     if is_dataclass(value):
-        return {"kind": type(value).__name__} | {field.name: getattr(value, field.name) for field in fields(value)}
+        return {"kind": type(value).__name__} | {
+            field.name: _encode(getattr(value, field.name)) for field in fields(value)
+        }
     return [_encode(entry) for entry in value] if isinstance(value, tuple) else value
 
 
@@ -94,6 +99,8 @@ def _fits(hint: Any, value: object) -> bool:
         return value in get_args(hint)
     if isinstance(hint, UnionType):
         return any(_fits(choice, value) for choice in get_args(hint))
+    if get_origin(hint) is tuple:
+        return isinstance(value, tuple) and all(_fits(get_args(hint)[0], entry) for entry in value)
     if hint is float:
         return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     return type(value) is hint

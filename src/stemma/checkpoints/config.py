@@ -11,9 +11,9 @@ from typing import Any
 from stemma.checkpoints.inert import INERT, MET_ANEW
 from stemma.errors import CheckpointError, Fault, SpecError
 from stemma.spec.architecture import SIZE_FIELDS, Architecture
+from stemma.spec.ends import Head
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import REQUIRED, ConfigRule, Constant, Fact, Key
-from stemma.spec.parts import Head
 
 Facts = dict[str, Any]
 _TRAINING_ONLY = ("dropout", "initialisation")
@@ -93,7 +93,11 @@ def write_config(
         match rule:
             case Key():
                 held = [value for path in rule.paths if (value := _get(own, path)) is not _ABSENT]
-                if held and (theirs := _inverse(rule, held[0])) is not _ABSENT:
+                if rule.null is not None and _get(own, rule.null[0]) == rule.null[1]:
+                    flat[rule.theirs] = None
+                elif held == [0] and (rule.same_as or rule.zero is not None):
+                    flat[rule.theirs] = flat[rule.same_as] if rule.same_as else rule.zero
+                elif held and (theirs := _inverse(rule, held[0], own)) is not _ABSENT:
                     flat[rule.theirs] = theirs
                 elif held:
                     known = " or ".join(dict.fromkeys(map(repr, (rule.values or {}).values())))
@@ -106,15 +110,20 @@ def write_config(
                 flat[rule.theirs] = facts.get(rule.theirs, rule.default)
     if faults:
         raise CheckpointError("config", faults)
-    flat |= {name: value for name, value in facts.items() if name in INERT and name not in flat}
+    flat |= {name: value for name, value in facts.items() if _leaf(name) in INERT and name not in flat}
     _prove(architecture, flat, rules, family, heads, kept)
     return _nested(flat)
 
 
 def differences(first: Architecture, second: Architecture) -> list[tuple[str, Any, Any]]:
-    """Each path at which two architectures differ, with both values."""
+    """Each path at which two architectures differ, with both values; of two classes not their fields besides."""
     left, right = _paths(first), _paths(second)
-    return [(path, left.get(path), right.get(path)) for path in {**left, **right} if left.get(path) != right.get(path)]
+    differing = {path for path in {**left, **right} if left.get(path) != right.get(path)}
+    return [
+        (path, left.get(path), right.get(path))
+        for path in {**left, **right}
+        if path in differing and path.rpartition(".")[0] not in differing
+    ]
 
 
 def _prove(
@@ -161,7 +170,15 @@ class _Reader:
         if faulty:
             return
         name = names[0] if names else rule.theirs
-        value = self.flat[name] if names else rule.default
+        told_none = rule.null is not None and name in self.flat
+        value = self.flat[name] if names else None if told_none else rule.default
+        if rule.null is not None and value is None:
+            path, meant = rule.null
+            self._found[path] = (name, meant)
+            return
+        told_by_zero = self.flat.get(rule.same_as) if rule.same_as else rule.zero
+        if told_by_zero is not None and value == told_by_zero:
+            value = 0
         if value is REQUIRED:
             self.faults.append(Fault(name, None, "is missing", "the model cannot be built without it"))
             return
@@ -187,9 +204,10 @@ class _Reader:
     def rest(self) -> None:
         """What no rule spoke of is either known to be harmless or an error."""
         for name, value in self.flat.items():
-            if name in self._met or name in MET_ANEW or name.startswith("_"):
+            leaf = _leaf(name)
+            if name in self._met or leaf in MET_ANEW or leaf.startswith("_"):
                 continue
-            if name in INERT:
+            if leaf in INERT:
                 self.facts[name] = value
             else:
                 remedy = f"pass ignore=({name!r},) where it changes nothing"
@@ -205,6 +223,8 @@ class _Reader:
                 self.faults.append(Fault(name, theirs, "is not known to this family", f"use one of {known}"))
                 return
             theirs = rule.values[theirs]
+        elif rule.plus and type(theirs) is int:
+            theirs += rule.plus
         for path in paths:
             value = theirs if rule.values is not None else _typed(theirs, _get(self.base, path))
             if value is _ABSENT:
@@ -261,9 +281,11 @@ def _paths(architecture: Architecture) -> dict[str, Any]:
     return found
 
 
-def _inverse(rule: Key, ours: Any) -> Any:
+def _inverse(rule: Key, ours: Any, own: Mapping[str, Any]) -> Any:
     if rule.values is None:
-        return ours
+        return ours - rule.plus if rule.plus else ours
+    if rule.ours == "n_kv_heads" and ours == own["n_heads"]:
+        ours = 0  # as many as there are query heads: a size that was derived
     return next((theirs for theirs, value in rule.values.items() if value == ours), _ABSENT)
 
 
@@ -296,15 +318,16 @@ def _listed(name: str, patterns: Collection[str]) -> bool:
 def _nests(rules: Sequence[ConfigRule]) -> set[str]:
     """Objects of their configuration into which the rules reach."""
     names = [name for rule in rules for name in (rule.theirs, *(rule.also if isinstance(rule, Key) else ()))]
-    return {name.split(".")[0] for name in names if "." in name}
+    return {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
 
 
-def _flat(config: Mapping[str, Any], nests: Collection[str]) -> dict[str, Any]:
+def _flat(config: Mapping[str, Any], nests: Collection[str], above: str = "") -> dict[str, Any]:
     """The entries with those of nested objects under dotted names; an empty nest says nothing."""
     found: dict[str, Any] = {}
-    for name, value in config.items():
+    for key, value in config.items():
+        name = above + key
         if name in nests and isinstance(value, dict):
-            found |= {f"{name}.{key}": entry for key, entry in value.items()}
+            found |= _flat(value, nests, f"{name}.")
         elif name not in nests or value is not None:
             found[name] = value
     return found
@@ -313,9 +336,14 @@ def _flat(config: Mapping[str, Any], nests: Collection[str]) -> dict[str, Any]:
 def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, value in flat.items():
-        first, dot, rest = name.partition(".")
-        if dot:
-            found.setdefault(first, {})[rest] = value
-        else:
-            found[name] = value
+        *nests, key = name.split(".")
+        place = found
+        for nest in nests:
+            place = place.setdefault(nest, {})
+        place[key] = value
     return found
+
+
+def _leaf(name: str) -> str:
+    """The last part of a dotted name: what is harmless is so in a nested object too."""
+    return name.rpartition(".")[2]

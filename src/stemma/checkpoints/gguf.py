@@ -17,9 +17,9 @@ from stemma.checkpoints.rules import Info
 from stemma.checkpoints.stored import Stored, fill, plans
 from stemma.errors import CheckpointError, Fault
 from stemma.families import catalogue
+from stemma.spec.ends import LanguageModelHead
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import Gguf
-from stemma.spec.parts import LanguageModelHead
 from stemma.spec.pooling import Pooling, PoolingKind
 
 _EMBEDDING, _OUTPUT = "token_embd.weight", "output.weight"

@@ -16,6 +16,7 @@ from stemma.checkpoints.architecture_json import decode_architecture, encode_arc
 from stemma.checkpoints.atomic import new_folder
 from stemma.checkpoints.config import Facts, differences, read_config, write_config
 from stemma.checkpoints.pooling import read_pooling, write_pooling
+from stemma.checkpoints.processing import check_processing, write_processing
 from stemma.checkpoints.rules import Plan, identical, make_plan
 from stemma.checkpoints.safety import read_json
 from stemma.checkpoints.stored import Stored, fill, plans, sizes_of
@@ -23,11 +24,14 @@ from stemma.checkpoints.weights import SHARD_BYTES, Weights, write_weights
 from stemma.errors import CheckpointError, Fault, SpecError
 from stemma.families import catalogue, family
 from stemma.spec.architecture import Architecture
+from stemma.spec.ends import Head, LanguageModelHead
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import Checkpoint, Rename, Tie, Variant, Zero
-from stemma.spec.parts import Head, LanguageModelHead
 
 _OWN_FILE, _OWN_FORMAT = "stemma.json", 1
+_PARTS = ("embeddings", "decoder_additions", "encoder", "decoder", "task_modules", "two_streams", "vision", "heads")
+# A folder of a family that has no class in transformers: our own names, told by our own file alone.
+_NATIVE = Checkpoint("stemma", (), (), tuple(Rename(part, part) for part in _PARTS))
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,8 @@ def read_folder(
         assert best, "every family has a variant"
         if best.faults:
             raise CheckpointError("weights", best.faults)
+        if best.architecture.vision is not None:
+            check_processing(folder, best.architecture.vision)
         model = fill(best.architecture, best.plan, weights, dtype)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error.where}", error.faults) from None
@@ -109,9 +115,10 @@ def write_folder(
     folder, own = Path(folder), stored.architecture
     checkpoint = _checkpoint(stored.family)
     variant = _variant(stored.family, own)
-    config = write_config(
-        own, checkpoint.config, stored.family, variant.heads, stored.facts, kept=_told_by_tensors(checkpoint)
-    )
+    config = {}
+    if checkpoint is not _NATIVE:
+        kept = _told_by_tensors(checkpoint)
+        config = write_config(own, checkpoint.config, stored.family, variant.heads, stored.facts, kept=kept)
     parameters = {name: parameter.detach() for name, parameter in stored.model.named_parameters()}
     shapes = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
     plan = make_plan(shapes, checkpoint.weights, sizes=sizes_of(own), prefix=variant.prefix)
@@ -123,12 +130,19 @@ def write_folder(
         _write_json(partial / _OWN_FILE, _own_content(stored))
         if stored.pooling is not None:
             write_pooling(stored.pooling, partial, own.d_model)
+        if own.vision is not None:
+            write_processing(own.vision, partial)
         if beside is not None:
             beside(partial)
 
 
 def _families(config: Mapping[str, Any], folder: Path) -> list[Family]:
     model_type = config.get("model_type")
+    if model_type == _NATIVE.model_type:
+        if own := _read_own(folder):
+            return [own[0]]
+        rule, remedy = f"is told by {_OWN_FILE} alone, which is missing", "save the model again"
+        raise CheckpointError(str(folder / "config.json"), Fault("model_type", model_type, rule, remedy))
     known = {known.checkpoint.model_type: known for known in catalogue() if known.checkpoint}
     if model_type not in known:
         rule, remedy = "is no family of the tree", f"use one of {', '.join(known)}"
@@ -137,15 +151,30 @@ def _families(config: Mapping[str, Any], folder: Path) -> list[Family]:
 
 
 def _checkpoint(one: Family) -> Checkpoint:
-    if one.checkpoint is None:
-        raise CheckpointError(one.name, Fault("checkpoint", None, "is not known for this family", "save as another"))
-    return one.checkpoint
+    return one.checkpoint or _NATIVE
 
 
 def _readings(
     families: Sequence[Family], config: Mapping[str, Any], weights: Weights, ignore: Collection[str]
 ) -> Iterator[_Reading]:
     """Ways to understand a folder of theirs: the class that it names first, then the family's others."""
+    formats: dict[int, list[Family]] = {}
+    for one in families:
+        formats.setdefault(id(_checkpoint(one).config), []).append(one)
+    failures = []
+    for kin in formats.values():
+        try:
+            yield from _readings_in(kin, config, weights, ignore)
+        except CheckpointError as error:
+            failures.append(error)
+    if len(failures) == len(formats):
+        raise failures[0]
+
+
+def _readings_in(
+    families: Sequence[Family], config: Mapping[str, Any], weights: Weights, ignore: Collection[str]
+) -> Iterator[_Reading]:
+    """The same for families whose configurations have the same entries."""
     checkpoint = _checkpoint(families[0])
     variants = _likely(checkpoint.variants, config.get("architectures"))
     prefixes = [variant.prefix for variant in variants]
@@ -180,6 +209,14 @@ def _own_readings(
     """The one way to understand a folder of ours, once config.json is known to say the same."""
     one, architecture = own
     checkpoint, variant = _checkpoint(one), _variant(one, architecture)
+    facts = {} if checkpoint is _NATIVE else _agreed_facts(one, architecture, config, ignore)
+    for _, plan in plans([(one, checkpoint.weights)], architecture, [variant.prefix], len(weights.infos)):
+        yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
+
+
+def _agreed_facts(one: Family, architecture: Architecture, config: Mapping[str, Any], ignore: Collection[str]) -> Facts:
+    """What config.json adds to our file; they must not contradict each other."""
+    checkpoint, variant = _checkpoint(one), _variant(one, architecture)
     rules = checkpoint.config
     told, facts = read_config(config, rules, one, variant.heads, ignore=ignore)
     kept = _told_by_tensors(checkpoint)
@@ -195,12 +232,13 @@ def _own_readings(
                 for path, mine, theirs in different
             ],
         )
-    for _, plan in plans([(one, checkpoint.weights)], architecture, [variant.prefix], len(weights.infos)):
-        yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
+    return facts
 
 
 def _variant(one: Family, architecture: Architecture) -> Variant:
     """Their class with the same kinds of heads."""
+    if one.checkpoint is None:
+        return Variant("Model", architecture.heads)
     kinds = _kinds(architecture.heads)
     variants = _checkpoint(one).variants
     for variant in variants:

@@ -51,6 +51,8 @@ class Entry:
         shapes: our shapes.
         rule: how the one turns into the other.
         heads: for rotary rows, how many heads they belong to.
+        groups: how many groups of heads have their rows together in a fused tensor.
+        by_head: how many heads have an axis of their own, after the first.
     """
 
     theirs: str
@@ -58,6 +60,8 @@ class Entry:
     shapes: tuple[Shape, ...]
     rule: Rename | Split | Permute
     heads: int = 0
+    groups: int = 1
+    by_head: int = 0
 
     @property
     def shape(self) -> Shape:
@@ -65,24 +69,29 @@ class Entry:
         first = self.shapes[0]
         fused: Shape = (sum(shape[0] for shape in self.shapes), *first[1:])
         if self._transposed and len(fused) == 2:
-            return fused[::-1]
+            fused = fused[::-1]
+        if self.by_head:
+            return (fused[0], self.by_head, fused[1] // self.by_head)
         return (1, *fused) if self._row else fused
 
     def read(self, theirs: Tensor) -> Iterator[tuple[str, Tensor]]:
         """Our tensors out of theirs, as views where that is possible."""
+        theirs = theirs.flatten(1) if self.by_head else theirs
         whole = theirs.T if self._transposed and theirs.ndim == 2 else theirs[0] if self._row else theirs
         if self.heads:
             whole = whole.reshape(self.heads, -1, 2, *whole.shape[1:]).transpose(1, 2).reshape(whole.shape)
-        yield from zip(self.ours, torch.split(whole, [shape[0] for shape in self.shapes]), strict=True)
+        whole = whole.reshape(self.groups, -1, *whole.shape[1:])
+        parts = torch.split(whole, [shape[0] // self.groups for shape in self.shapes], 1)
+        yield from ((name, part.flatten(0, 1)) for name, part in zip(self.ours, parts, strict=True))
 
     def write(self, ours: Mapping[str, Tensor]) -> Tensor:
         """Their tensor out of ours; the inverse of `read`."""
-        parts = [ours[name] for name in self.ours]
-        whole = parts[0] if len(parts) == 1 else torch.cat(parts)
+        parts = [ours[name].reshape(self.groups, -1, *ours[name].shape[1:]) for name in self.ours]
+        whole = (parts[0] if len(parts) == 1 else torch.cat(parts, 1)).flatten(0, 1)
         if self.heads:
             whole = whole.reshape(self.heads, 2, -1, *whole.shape[1:]).transpose(1, 2).reshape(whole.shape)
         whole = whole.T if self._transposed and whole.ndim == 2 else whole[None] if self._row else whole
-        return whole.contiguous()
+        return (whole.reshape(len(whole), self.by_head, -1) if self.by_head else whole).contiguous()
 
     @property
     def _transposed(self) -> bool:
@@ -263,7 +272,9 @@ def _entry(
         if isinstance(rule, Split):
             names = tuple(_fill(f"{rule.ours}.{part}", stars) + suffix for part in rule.parts)
         heads = sizes[rule.heads[child]] if isinstance(rule, Permute) else 0
-        return Entry(target, names, tuple(ours.get(one, (0,)) for one in names), rule, heads)
+        groups = sizes[rule.groups] if isinstance(rule, Split) and rule.groups else 1
+        by_head = sizes["n_heads"] if isinstance(rule, Rename) and rule.by_head else 0
+        return Entry(target, names, tuple(ours.get(one, (0,)) for one in names), rule, heads, groups, by_head)
     return None
 
 

@@ -81,12 +81,14 @@ def plans(
 
 def _oversized(architecture: Architecture, n_tensors: int) -> Iterator[Fault]:
     """Sizes that no checkpoint of so many tensors has, found before anything of that size is made."""
-    blocks = architecture.n_encoder_layers + architecture.n_decoder_layers
+    vision = vars(architecture.vision) if architecture.vision else {}
+    blocks = architecture.n_encoder_layers + architecture.n_decoder_layers + vision.get("n_layers", 0)
     if blocks > n_tensors:
         yield Fault("n_layers", blocks, f"exceeds the {n_tensors} tensors of the file", "correct the configuration")
     widths = {**sizes_of(architecture), "n_heads * d_head": architecture.n_heads * architecture.d_head}
-    widths |= {f"position.{name}": value for name, value in vars(architecture.position).items() if type(value) is int}
-    widths["embedding.segments"] = architecture.embedding.segments
+    for part in ("position", "embedding", "experts", "vision", "modules"):
+        if (held := getattr(architecture, part)) is not None:
+            widths |= {f"{part}.{name}": value for name, value in vars(held).items() if type(value) is int}
     for name, value in widths.items():
         if value > _LARGEST:
             yield Fault(name, value, f"exceeds {_LARGEST}", "correct the configuration")

@@ -27,7 +27,7 @@ class Weights:
 
     Args:
         folder: holds the files.
-        spellings: older endings of names, and the ending that each is read as.
+        spellings: other spellings of parts of names, and what each is read as.
         allow_pickle: read PyTorch's own files, with `weights_only` and mapped into memory.
 
     Raises:
@@ -49,9 +49,7 @@ class Weights:
                 continue
             faults += _against_index(path.name, infos, index)
             for name, info in infos.items():
-                read_as = next(
-                    (name.removesuffix(old) + new for old, new in spellings.items() if name.endswith(old)), name
-                )
+                read_as = next((name.replace(old, new) for old, new in spellings.items() if old in name), name)
                 if read_as in self.infos:
                     rule = f"is read as {read_as}, which stands in {self._sources[read_as][0].name} already"
                     faults.append(Fault(name, path.name, rule, "remove one of the two"))

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -16,7 +16,7 @@ from stemma.errors import Fault
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from stemma.spec import Architecture
+    from stemma.spec import Architecture, Family
 
 TREE_EXAMPLES = """Examples:
 
@@ -26,7 +26,9 @@ $ stemma tree --svg tree.svg"""
 
 DIFF_EXAMPLES = """Examples:
 
-$ stemma diff gpt2 llama"""
+$ stemma diff gpt2 llama             (two families)
+
+$ stemma diff gpt2:1542M llama:7B    (two sizes)"""
 
 INFO_EXAMPLES = """Examples:
 
@@ -47,34 +49,86 @@ def tree(
     json: options.Json = False,
 ) -> None:
     """Draw the family tree with the sizes that were published."""
-    from stemma.families.picture import text_tree, tree_json, tree_svg
-
     if svg is None:
+        from stemma.families.records import text_tree, tree_json
+
         show(tree_json(), json, lambda _: [text_tree()])
         return
+    from stemma.families.picture import tree_svg
+
     options.check("stemma tree", [options.fresh("--svg", svg)])
     write("stemma tree", "--svg", svg, lambda stream: stream.write(tree_svg().encode()))
     show({"out": str(svg)}, json, lambda result: [result["out"]])
 
 
 def diff(
-    a: Annotated[str, typer.Argument(metavar="A", help="A family.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another family.", show_default=False)],
+    a: Annotated[str, typer.Argument(metavar="A", help="A family, or FAMILY:SIZE.", show_default=False)],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another, of the same form.", show_default=False)],
     json: options.Json = False,
 ) -> None:
-    """Show every field in which two families differ."""
+    """Show everything in which two families, or two sizes, differ: facts, architecture and sizes."""
+    found = [find("A", a), find("B", b)]
+    faults = [target for target in found if isinstance(target, Fault)]
+    chosen = [target for target in found if not isinstance(target, Fault)]
+    if not faults and (chosen[0].size is None) != (chosen[1].size is None):
+        faults = [Fault("B", b, f"must name a size where A={a!r} does, and none where it does not", "change one")]
+    options.check("stemma diff", faults)
+    changes = [{"field": field, "a": _plain(x), "b": _plain(y)} for field, x, y in _changes(*chosen)]
+    show({"a": a, "b": b, "changes": changes}, json, _draw_diff)
+
+
+class Target(NamedTuple):
+    """A family, and one of its published sizes where one is named."""
+
+    family: Family
+    size: str | None
+
+
+def find(option: str, text: str) -> Target | Fault:
+    """What `FAMILY` or `FAMILY:SIZE` names, or the fault of a text that names nothing."""
     from stemma.families import catalogue
+
+    name, colon, size = text.partition(":")
+    known = {family.name: family for family in catalogue()}
+    if name not in known:
+        return Fault(option, text, "is no family", f"use one of {', '.join(known)}")
+    if colon and size not in known[name].sizes:
+        return Fault(option, text, f"names no size of {name}", f"use {name}: and one of {', '.join(known[name].sizes)}")
+    return Target(known[name], size if colon else None)
+
+
+def _changes(a: Target, b: Target) -> Iterator[tuple[str, object, object]]:
+    """Facts, then fields, then sizes; of two sizes the facts and the fields of their architectures."""
     from stemma.spec import diff as differences
 
-    known = {family.name: family for family in catalogue()}
-    remedy = f"use one of {', '.join(known)}"
-    faults = (Fault(option, name, "is no family", remedy) for option, name in (("A", a), ("B", b)) if name not in known)
-    options.check("stemma diff", faults)
-    changes = [
-        {"field": change.path, "a": _plain(change.before), "b": _plain(change.after)}
-        for change in differences(known[a], known[b])
-    ]
-    show({"a": a, "b": b, "changes": changes}, json, _draw_diff)
+    parts = {*a.family.fields, *b.family.fields}
+    sizes: dict[str, tuple[Any, Any]] = {}
+    for change in differences(a.family, b.family):
+        name = change.path.split(".")[0]
+        if name == "sizes":
+            sizes[change.path] = (change.before, change.after)
+        elif a.size is None or name not in parts:
+            yield change.path, change.before, change.after
+    if a.size is None:
+        yield from _size_changes(sizes)
+        return
+    for change in differences(a.family.build(a.size), b.family.build(b.size)):
+        yield change.path, change.before, change.after
+
+
+def _size_changes(sizes: Mapping[str, tuple[Any, Any]]) -> Iterator[tuple[str, object, object]]:
+    """The names of sizes that one side alone has, and for one that both have the fields that differ."""
+    first, second = ([path.removeprefix("sizes.") for path, pair in sizes.items() if not pair[k]] for k in (1, 0))
+    if first or second:
+        yield "sizes", first, second
+    for path, (before, after) in sizes.items():
+        if before and after:
+            yield path, _those(before, after), _those(after, before)
+
+
+def _those(side: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of one side that the other does not have alike."""
+    return {name: value for name, value in side.items() if name not in other or other[name] != value}
 
 
 def info(
@@ -89,7 +143,7 @@ def info(
     options.check("stemma info", [options.readable("MODEL", model), options.at_least("--tokens", tokens, 1)])
     families = {family.name: family for family in catalogue()}
     if model in families and not Path(model).exists():
-        from stemma.families.picture import tree_json
+        from stemma.families.records import tree_json
 
         show(tree_json((families[model],))[0], json, _draw_family)
         return
@@ -107,29 +161,58 @@ def info(
 
 
 def _costs(spec: Architecture, tokens: int, dtype: str) -> dict[str, int | str]:
-    from stemma.spec import EncoderDecoder, count
+    from stemma.spec import EncoderDecoder, costs, count
 
     lengths = (tokens, tokens) if isinstance(spec.stacks, EncoderDecoder) else tokens
     return {
         "parameters": count.parameters(spec),
         "dtype": dtype,
-        "weight_bytes": count.weight_bytes(spec, dtype),
+        "weight_bytes": costs.weight_bytes(spec, dtype),
         "tokens": tokens,
-        "forward_flops": count.forward_flops(spec, lengths),
-        "training_flops": count.training_flops(spec, lengths),
-        "cache_bytes": count.cache_bytes(spec, lengths, dtype),
+        "forward_flops": costs.forward_flops(spec, lengths),
+        "training_flops": costs.training_flops(spec, lengths),
+        "cache_bytes": costs.cache_bytes(spec, lengths, dtype),
     }
 
 
 def _plain(value: object) -> object:
-    """A field as JSON holds it: numbers, words and tables as they are, parts as their constructor reads."""
-    return value if value is None or isinstance(value, bool | int | float | str | dict) else repr(value)
+    """A field as JSON holds it: numbers and words as they are, parts as their constructor reads."""
+    if isinstance(value, dict):
+        return {name: _plain(entry) for name, entry in value.items()}
+    if isinstance(value, list):
+        return [_plain(entry) for entry in value]
+    return value if value is None or isinstance(value, bool | int | float | str) else repr(value)
 
 
 def _draw_diff(result: dict[str, Any]) -> Iterator[RenderableType]:
-    """All changes but those of sizes, which `stemma info` shows better."""
-    changes = [change for change in result["changes"] if not change["field"].startswith("sizes.")]
-    yield table(("field", result["a"], result["b"]), (["" if v is None else v for v in c.values()] for c in changes))
+    rows = _folded(result["changes"])
+    yield table(("field", result["a"], result["b"]), rows) if rows else f"{result['a']} and {result['b']} do not differ"
+
+
+def _folded(changes: list[dict[str, Any]]) -> list[list[str]]:
+    """Rows of a table; where a part is another one, its fields stand behind its name."""
+    rows: dict[str, list[list[str]]] = {}
+    for change in changes:
+        sides = [_listed(change["a"]), _listed(change["b"])]
+        part, _, name = change["field"].rpartition(".")
+        if part in rows and not isinstance(change["a"], dict):
+            for cell, side in zip(rows[part], sides, strict=True):
+                cell += [f"{name}={side}"] if side else []
+        else:
+            rows[change["field"]] = [[side] for side in sides]
+    return [
+        [field, *(f"{cell[0]}({', '.join(cell[1:])})" if cell[1:] else cell[0] for cell in cells)]
+        for field, cells in rows.items()
+    ]
+
+
+def _listed(value: object) -> str:
+    """A change's side in words; nothing where that side has no such field."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name}={entry}" for name, entry in value.items())
+    if isinstance(value, list):
+        return ", ".join(map(str, value))
+    return "" if value is None else str(value)
 
 
 def _draw_family(record: dict[str, Any]) -> Iterator[RenderableType]:

@@ -1,19 +1,37 @@
-"""The encoder-only branch: BERT."""
+"""The encoder-only branch: BERT, and what differs from it in data, objective or vocabulary."""
 
-from stemma.families.names import ACTIVATIONS, GGUF_FEEDFORWARD, GGUF_SIZES
+from stemma.families.names import ACTIVATIONS, BERT_BODY, BERT_CONFIG, GGUF_FEEDFORWARD, GGUF_SIZES
 from stemma.families.seq2seq import TRANSFORMER
-from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Rename, Tie, Variant
-from stemma.spec.parts import (
-    Dropout,
-    Embedding,
-    Encoder,
-    LayerNorm,
-    Learned,
-    MaskedLMHead,
-    NextSentenceHead,
-    Normal,
-    Plain,
-    Pooler,
+from stemma.spec.ends import Embedding, MaskedLMHead, NextSentenceHead, Pooler, SpanBoundaryHead
+from stemma.spec.mapping import Checkpoint, ConfigRule, Constant, Fact, Gguf, Key, Rename, Tie, Variant
+from stemma.spec.parts import Encoder, LayerNorm, Learned, Plain
+from stemma.spec.training import Dropout, Normal
+
+_INERT = (
+    "classifier_dropout",
+    "directionality",
+    "pooler_fc_size",
+    "pooler_num_attention_heads",
+    "pooler_num_fc_layers",
+    "pooler_size_per_head",
+    "pooler_type",
+)
+
+BERT_WEIGHTS = (
+    *BERT_BODY,
+    Rename("heads.nsp", "cls.seq_relationship"),
+    Rename(
+        "heads.mlm",
+        "cls.predictions",
+        {
+            "dense": "transform.dense",
+            "norm": "transform.LayerNorm",
+            "bias": "decoder.bias",
+            "weight": "decoder.weight",
+        },
+    ),
+    Tie("cls.predictions.decoder.weight", "@embeddings.word_embeddings.weight"),
+    Tie("cls.predictions.bias", "cls.predictions.decoder.bias", written=True),
 )
 
 BERT_CHECKPOINT = Checkpoint(
@@ -26,85 +44,12 @@ BERT_CHECKPOINT = Checkpoint(
         Variant("BertModel", ()),
     ),
     config=(
-        Key("vocab_size", "vocab_size"),
-        Key("hidden_size", "d_model"),
-        Key("num_hidden_layers", "n_layers"),
-        Key("num_attention_heads", "n_heads"),
-        Key("intermediate_size", "d_ff"),
+        *BERT_CONFIG,
         Key("hidden_act", ("feedforward.activation", "heads.mlm.activation"), "gelu", ACTIVATIONS),
-        Key("max_position_embeddings", "position.max_positions"),
-        Key("type_vocab_size", "embedding.segments", 2),
-        Key("layer_norm_eps", "norm.eps", 1e-12),
-        Key("hidden_dropout_prob", "dropout.residual", 0.1),
-        Key("attention_probs_dropout_prob", "dropout.attention", 0.1),
-        Key("initializer_range", "initialisation.std", 0.02),
-        Key("tie_word_embeddings", "heads.mlm.tied", True),
-        Constant("position_embedding_type", "absolute"),
-        Constant("is_decoder", False),
-        Constant("add_cross_attention", False),
-        *(
-            Fact(name)
-            for name in (
-                "classifier_dropout",
-                "gradient_checkpointing",
-                "directionality",
-                "pooler_fc_size",
-                "pooler_num_attention_heads",
-                "pooler_num_fc_layers",
-                "pooler_size_per_head",
-                "pooler_type",
-            )
-        ),
+        *(Fact(name) for name in _INERT),
         Fact("pad_token_id", 0),
     ),
-    weights=(
-        Rename(
-            "embeddings",
-            "@embeddings",
-            {
-                "token": "word_embeddings",
-                "position": "position_embeddings",
-                "segment": "token_type_embeddings",
-                "norm": "LayerNorm",
-            },
-        ),
-        Rename(
-            "encoder.blocks.*.attention",
-            "@encoder.layer.*.attention",
-            {
-                "query": "self.query",
-                "key": "self.key",
-                "value": "self.value",
-                "output": "output.dense",
-            },
-        ),
-        Rename(
-            "encoder.blocks.*.feedforward", "@encoder.layer.*", {"up": "intermediate.dense", "down": "output.dense"}
-        ),
-        Rename(
-            "encoder.blocks.*",
-            "@encoder.layer.*",
-            {
-                "attention_norm": "attention.output.LayerNorm",
-                "feedforward_norm": "output.LayerNorm",
-            },
-        ),
-        Rename("heads.pooler", "@pooler.dense"),
-        Rename("heads.nsp", "cls.seq_relationship"),
-        Rename(
-            "heads.mlm",
-            "cls.predictions",
-            {
-                "dense": "transform.dense",
-                "norm": "transform.LayerNorm",
-                "bias": "decoder.bias",
-                "weight": "decoder.weight",
-            },
-        ),
-        Tie("cls.predictions.decoder.weight", "@embeddings.word_embeddings.weight"),
-        Tie("cls.predictions.bias", "cls.predictions.decoder.bias", written=True),
-        Ignore("@embeddings.position_ids"),
-    ),
+    weights=BERT_WEIGHTS,
     gguf=Gguf(
         architecture="bert",
         heads=(),
@@ -150,7 +95,22 @@ BERT_CHECKPOINT = Checkpoint(
     spellings={"LayerNorm.gamma": "LayerNorm.weight", "LayerNorm.beta": "LayerNorm.bias"},
 )
 
+
+def _ernie(*tasks: ConfigRule) -> Checkpoint:
+    """ERNIE's folders, which are BERT's with another name and the rules of the tasks' vectors."""
+    return Checkpoint(
+        model_type="ernie",
+        variants=tuple(
+            Variant(one.name.replace("Bert", "Ernie"), one.heads, one.prefix.replace("bert", "ernie"))
+            for one in BERT_CHECKPOINT.variants
+        ),
+        config=(*BERT_CHECKPOINT.config, *tasks),
+        weights=BERT_WEIGHTS,
+    )
+
+
 _BASE = dict(n_layers=12, d_model=768, n_heads=12, d_ff=3072, vocab_size=30_522)
+_LARGE = dict(n_layers=24, d_model=1024, n_heads=16, d_ff=4096, vocab_size=30_522)
 
 BERT = TRANSFORMER.derive(
     "bert",
@@ -172,8 +132,69 @@ BERT = TRANSFORMER.derive(
     # The published counts leave out the two heads that only pretraining uses.
     sizes={
         "base": dict(_BASE, heads=(Pooler(),)),
-        "large": dict(n_layers=24, d_model=1024, n_heads=16, d_ff=4096, vocab_size=30_522, heads=(Pooler(),)),
+        "large": dict(_LARGE, heads=(Pooler(),)),
         "base + MLM and NSP heads": _BASE,
     },
     checkpoint=BERT_CHECKPOINT,
+)
+
+MBERT = BERT.derive(
+    "mbert",
+    paper="github.com/google-research/bert/blob/master/multilingual.md",
+    tokenizer="WordPiece, 119,547 of 104 languages",
+    data="Wikipedia in 104 languages, small ones drawn more often",
+    sizes={"base": dict(_BASE, vocab_size=119_547, heads=(Pooler(),))},
+)
+
+SPANBERT = BERT.derive(
+    "spanbert",
+    year=2019,
+    organisation="University of Washington, Facebook AI",
+    paper="arXiv:1907.10529",
+    objective="masked spans and span boundaries, on single segments",
+    tokenizer="WordPiece, 28,996 cased",
+    heads=(MaskedLMHead("gelu"), SpanBoundaryHead()),
+    sizes={
+        "base": dict(_BASE, vocab_size=28_996, heads=(Pooler(),)),
+        "large": dict(_LARGE, vocab_size=28_996, heads=(Pooler(),)),
+    },
+)
+
+SBERT = BERT.derive(
+    "sbert",
+    year=2019,
+    organisation="UKP Lab, TU Darmstadt",
+    paper="arXiv:1908.10084",
+    objective="entailment of sentence pairs by two towers that share their parameters; mean pooling",
+    data="what BERT saw, then SNLI and MultiNLI, 1M sentence pairs",
+    context=128,
+    sizes={"base": dict(_BASE, heads=()), "large": dict(_LARGE, heads=())},
+)
+
+ERNIE = BERT.derive(
+    "ernie",
+    year=2019,
+    organisation="Baidu",
+    paper="arXiv:1904.09223",
+    objective="masked words, phrases and entities; dialogue",
+    tokenizer="WordPiece, 18,000",
+    data="Chinese Wikipedia, Baidu Baike, news and Tieba, 173M sentences",
+    feedforward=Plain("relu"),
+    heads=(Pooler(), MaskedLMHead("relu"), NextSentenceHead()),
+    sizes={"base": dict(_BASE, vocab_size=18_000, heads=(Pooler(),))},
+    checkpoint=_ernie(Constant("use_task_id", False), Fact("task_type_vocab_size")),
+)
+
+ERNIE2 = ERNIE.derive(
+    "ernie2",
+    year=2019,
+    paper="arXiv:1907.12412",
+    objective="eight tasks on words, structure and meaning, learned one after another",
+    tokenizer="WordPiece, 30,522",
+    data="Wikipedia, BookCorpus, Reddit and Discovery relations, 7.9B tokens of English",
+    feedforward=Plain("gelu"),
+    heads=(Pooler(), MaskedLMHead("gelu"), NextSentenceHead()),
+    embedding=Embedding(segments=4, tasks=16, norm=True),
+    sizes={"base": dict(_BASE, heads=(Pooler(),)), "large": dict(_LARGE, heads=(Pooler(),))},
+    checkpoint=_ernie(Constant("use_task_id", True, written=True), Key("task_type_vocab_size", "embedding.tasks", 3)),
 )

@@ -1,29 +1,94 @@
-"""The decoder-only branch up to 2020: GPT-2."""
+"""The decoder-only branch up to 2020: GPT, GPT-2 and GPT-3."""
 
-from stemma.families.names import ACTIVATIONS, GGUF_DECODER, GGUF_SIZES
+from stemma.families.names import ACTIVATIONS, GGUF_DECODER, GGUF_SIZES, SUMMARY
 from stemma.families.seq2seq import TRANSFORMER
-from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Rename, Split, Tie, Variant
-from stemma.spec.parts import (
-    Decoder,
-    Dropout,
-    Embedding,
-    LanguageModelHead,
-    Learned,
-    Normal,
-    Plain,
-    PreNorm,
+from stemma.spec.ends import Embedding, LanguageModelHead
+from stemma.spec.mapping import (
+    Checkpoint,
+    ConfigRule,
+    Constant,
+    Fact,
+    Gguf,
+    Ignore,
+    Key,
+    Rename,
+    Split,
+    Tie,
+    Variant,
+    WeightRule,
 )
+from stemma.spec.parts import Alternating, Decoder, Full, Learned, Plain, PreNorm, SlidingWindow
+from stemma.spec.training import Dropout, Normal
 
 _QKV = ("query", "key", "value")
-_INERT = (
-    "summary_type",
-    "summary_use_proj",
-    "summary_activation",
-    "summary_proj_to_labels",
-    "summary_first_dropout",
-    "n_ctx",
-    "reorder_and_upcast_attn",
-    "task_specific_params",
+_INERT = (*SUMMARY, "n_ctx", "n_special", "reorder_and_upcast_attn", "task_specific_params", "predict_special_tokens")
+
+_CONFIG: tuple[ConfigRule, ...] = (
+    Key("vocab_size", "vocab_size"),
+    Key("n_positions", "position.max_positions"),
+    Key("n_embd", "d_model"),
+    Key("n_layer", "n_layers"),
+    Key("n_head", "n_heads"),
+    Key("layer_norm_epsilon", "norm.eps", 1e-5),
+    Key("resid_pdrop", "dropout.residual", 0.1),
+    Key("attn_pdrop", "dropout.attention", 0.1),
+    Key("initializer_range", "initialisation.std", 0.02),
+    Key("tie_word_embeddings", "heads.lm.tied", True),
+    *(Fact(name) for name in _INERT),
+    Fact("embd_pdrop", 0.1),
+)
+
+_BODY: tuple[WeightRule, ...] = (
+    Split("decoder.blocks.*.attention", "@h.*.attn.c_attn", _QKV, transposed=True),
+    Rename("decoder.blocks.*.attention", "@h.*.attn", {"output": "c_proj"}, transposed=True),
+    Rename("decoder.blocks.*.feedforward", "@h.*.mlp", {"up": "c_fc", "down": "c_proj"}, transposed=True),
+    Rename("decoder.blocks.*", "@h.*", {"attention_norm": "ln_1", "feedforward_norm": "ln_2"}),
+    Rename("heads.lm", "lm_head"),
+    Ignore("@h.*.attn.bias"),
+    Ignore("@h.*.attn.masked_bias"),
+)
+
+GPT_CHECKPOINT = Checkpoint(
+    model_type="openai-gpt",
+    variants=(
+        Variant("OpenAIGPTLMHeadModel", (LanguageModelHead(tied=True),), "transformer."),
+        Variant("OpenAIGPTModel", ()),
+    ),
+    config=(
+        *_CONFIG,
+        # Their "gelu" is the approximation by tanh.
+        Key(
+            "afn",
+            "feedforward.activation",
+            "gelu",
+            {"gelu": "gelu_tanh", "relu": "relu", "silu": "silu", "swish": "silu"},
+        ),
+    ),
+    weights=(
+        Rename("embeddings", "@", {"token": "tokens_embed", "position": "positions_embed"}),
+        *_BODY,
+        Tie("lm_head.weight", "@tokens_embed.weight"),
+        Ignore("@position_ids"),
+    ),
+)
+
+GPT = TRANSFORMER.derive(
+    "gpt",
+    year=2018,
+    organisation="OpenAI",
+    paper="Improving Language Understanding by Generative Pre-Training",
+    objective="next token",
+    tokenizer="BPE, 40,478",
+    data="BooksCorpus, 7,000 books",
+    context=512,
+    stacks=Decoder(),
+    position=Learned(512),
+    embedding=Embedding(),
+    feedforward=Plain("gelu_tanh"),
+    dropout=Dropout(residual=0.1, attention=0.1),
+    initialisation=Normal(std=0.02),
+    sizes={"117M": dict(n_layers=12, d_model=768, n_heads=12, vocab_size=40_478)},
+    checkpoint=GPT_CHECKPOINT,
 )
 
 GPT2_CHECKPOINT = Checkpoint(
@@ -33,37 +98,20 @@ GPT2_CHECKPOINT = Checkpoint(
         Variant("GPT2Model", ()),
     ),
     config=(
-        Key("vocab_size", "vocab_size"),
-        Key("n_positions", "position.max_positions"),
-        Key("n_embd", "d_model"),
-        Key("n_layer", "n_layers"),
-        Key("n_head", "n_heads"),
+        *_CONFIG,
         Key("n_inner", "d_ff", None),
         Key("activation_function", "feedforward.activation", "gelu_new", ACTIVATIONS),
-        Key("layer_norm_epsilon", "norm.eps", 1e-5),
-        Key("resid_pdrop", "dropout.residual", 0.1),
-        Key("attn_pdrop", "dropout.attention", 0.1),
-        Key("initializer_range", "initialisation.std", 0.02),
-        Key("tie_word_embeddings", "heads.lm.tied", True),
         Constant("scale_attn_weights", True),
         Constant("scale_attn_by_inverse_layer_idx", False),
         Constant("add_cross_attention", False),
-        *(Fact(name) for name in _INERT),
-        Fact("embd_pdrop", 0.1),
         Fact("bos_token_id", 50_256),
         Fact("eos_token_id", 50_256),
     ),
     weights=(
         Rename("embeddings", "@", {"token": "wte", "position": "wpe"}),
-        Split("decoder.blocks.*.attention", "@h.*.attn.c_attn", _QKV, transposed=True),
-        Rename("decoder.blocks.*.attention", "@h.*.attn", {"output": "c_proj"}, transposed=True),
-        Rename("decoder.blocks.*.feedforward", "@h.*.mlp", {"up": "c_fc", "down": "c_proj"}, transposed=True),
-        Rename("decoder.blocks.*", "@h.*", {"attention_norm": "ln_1", "feedforward_norm": "ln_2"}),
+        *_BODY,
         Rename("decoder.norm", "@ln_f"),
-        Rename("heads.lm", "lm_head"),
         Tie("lm_head.weight", "@wte.weight"),
-        Ignore("@h.*.attn.bias"),
-        Ignore("@h.*.attn.masked_bias"),
     ),
     gguf=Gguf(
         architecture="gpt2",
@@ -83,21 +131,15 @@ GPT2_CHECKPOINT = Checkpoint(
     ),
 )
 
-GPT2 = TRANSFORMER.derive(
+GPT2 = GPT.derive(
     "gpt2",
     year=2019,
-    organisation="OpenAI",
     paper="Language Models are Unsupervised Multitask Learners",
-    objective="next token",
     tokenizer="byte-level BPE, 50,257",
     data="WebText, 8M documents, 40 GB",
     context=1024,
-    stacks=Decoder(),
     position=Learned(1024),
-    embedding=Embedding(),
     placement=PreNorm(),
-    feedforward=Plain("gelu_tanh"),
-    dropout=Dropout(residual=0.1, attention=0.1),
     initialisation=Normal(std=0.02, shrink_residual=True),
     sizes={
         "117M": dict(n_layers=12, d_model=768, n_heads=12, vocab_size=50_257),
@@ -106,4 +148,30 @@ GPT2 = TRANSFORMER.derive(
         "1542M": dict(n_layers=48, d_model=1600, n_heads=25, vocab_size=50_257),
     },
     checkpoint=GPT2_CHECKPOINT,
+)
+
+# Which blocks are banded and how widely was not published; "alternating dense and locally banded sparse attention
+# patterns" is all that section 2.1 says. The width here is twice the stride of the text model of the Sparse Transformer
+# (Child et al. 2019), on which they build. No parameter depends on it.
+GPT3 = GPT2.derive(
+    "gpt3",
+    year=2020,
+    paper="arXiv:2005.14165",
+    data="CommonCrawl, WebText2, Books1, Books2 and Wikipedia, 300B tokens seen",
+    context=2048,
+    position=Learned(2048),
+    attention=Alternating((Full(), SlidingWindow(256))),
+    sizes={
+        "125M": dict(n_layers=12, d_model=768, n_heads=12, vocab_size=50_257),
+        "350M": dict(n_layers=24, d_model=1024, n_heads=16, vocab_size=50_257),
+        "760M": dict(n_layers=24, d_model=1536, n_heads=16, vocab_size=50_257),
+        # Table 2.1 says 24 heads of 128 channels, which come to 3072.
+        "1.3B": dict(n_layers=24, d_model=2048, n_heads=16, vocab_size=50_257),
+        "2.7B": dict(n_layers=32, d_model=2560, n_heads=32, vocab_size=50_257),
+        "6.7B": dict(n_layers=32, d_model=4096, n_heads=32, vocab_size=50_257),
+        # Table 2.1 says 5140, which 40 heads of 128 channels contradict.
+        "13B": dict(n_layers=40, d_model=5120, n_heads=40, vocab_size=50_257),
+        "175B": dict(n_layers=96, d_model=12_288, n_heads=96, vocab_size=50_257),
+    },
+    checkpoint=None,
 )

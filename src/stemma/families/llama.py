@@ -1,9 +1,11 @@
 """LLaMA and what follows from it."""
 
 from stemma.families.gpt import GPT2
-from stemma.families.names import ACTIVATIONS, GGUF_DECODER, GGUF_SIZES
-from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Permute, Rename, Tie, Variant
-from stemma.spec.parts import NO_BIAS, Dropout, Gated, LanguageModelHead, Normal, RMSNorm, Rotary
+from stemma.families.names import GGUF_DECODER, GGUF_SIZES, LLAMA_BODY, LLAMA_CONFIG, LLAMA_FEEDFORWARD
+from stemma.spec.ends import LanguageModelHead
+from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Permute, Rename, Variant
+from stemma.spec.parts import NO_BIAS, Gated, RMSNorm, Rotary
+from stemma.spec.training import Dropout, Normal
 
 LLAMA_CHECKPOINT = Checkpoint(
     model_type="llama",
@@ -12,63 +14,16 @@ LLAMA_CHECKPOINT = Checkpoint(
         Variant("LlamaModel", ()),
     ),
     config=(
-        Key("vocab_size", "vocab_size"),
-        Key("hidden_size", "d_model"),
-        Key("intermediate_size", "d_ff"),
-        Key("num_hidden_layers", "n_layers"),
-        Key("num_attention_heads", "n_heads"),
-        Key("num_key_value_heads", "n_kv_heads", None),
+        *LLAMA_CONFIG,
         Key("head_dim", "d_head", None),
-        Key("hidden_act", "feedforward.activation", "silu", ACTIVATIONS),
         Key("rms_norm_eps", "norm.eps", 1e-6),
         Key("rope_theta", "position.base", 10_000.0, also=("rope_parameters.rope_theta",)),
         Key("attention_bias", ("bias.inputs", "bias.output"), False),
         Key("mlp_bias", "bias.feedforward", False),
-        Key("attention_dropout", "dropout.attention", 0.0),
-        Key("initializer_range", "initialisation.std", 0.02),
-        Key("tie_word_embeddings", "heads.lm.tied", False),
-        Constant("rope_scaling", None),
-        Constant("rope_parameters.rope_type", "default"),
         Constant("rope_interleaved", False),
         Fact("pretraining_tp"),
-        Fact("max_position_embeddings", 2048),
-        Fact("bos_token_id", 1),
-        Fact("eos_token_id", 2),
     ),
-    weights=(
-        Rename("embeddings.token", "@embed_tokens"),
-        Rename(
-            "decoder.blocks.*.attention",
-            "@layers.*.self_attn",
-            {
-                "query": "q_proj",
-                "key": "k_proj",
-                "value": "v_proj",
-                "output": "o_proj",
-            },
-        ),
-        Rename(
-            "decoder.blocks.*.feedforward",
-            "@layers.*.mlp",
-            {
-                "gate": "gate_proj",
-                "up": "up_proj",
-                "down": "down_proj",
-            },
-        ),
-        Rename(
-            "decoder.blocks.*",
-            "@layers.*",
-            {
-                "attention_norm": "input_layernorm",
-                "feedforward_norm": "post_attention_layernorm",
-            },
-        ),
-        Rename("decoder.norm", "@norm"),
-        Rename("heads.lm", "lm_head"),
-        Tie("lm_head.weight", "@embed_tokens.weight"),
-        Ignore("@layers.*.self_attn.rotary_emb.inv_freq"),
-    ),
+    weights=(*LLAMA_BODY, LLAMA_FEEDFORWARD),
     gguf=Gguf(
         architecture="llama",
         heads=(LanguageModelHead(tied=True),),
@@ -133,4 +88,24 @@ LLAMA2 = LLAMA.derive(
         "13B": dict(n_layers=40, d_model=5120, n_heads=40, d_ff=13_824, vocab_size=32_000),
         "70B": dict(n_layers=80, d_model=8192, n_heads=64, n_kv_heads=8, d_ff=28_672, vocab_size=32_000),
     },
+)
+
+# Fine-tuned on what ChatGPT answered; nothing but data differs.
+VICUNA = LLAMA.derive(
+    "vicuna",
+    organisation="LMSYS",
+    paper="Vicuna: An Open-Source Chatbot Impressing GPT-4 with 90%* ChatGPT Quality",
+    objective="answers in conversations that users shared",
+    data="LLaMA's, then ShareGPT, 70K conversations",
+    sizes={name: LLAMA.sizes[name] for name in ("7B", "13B", "33B")},
+)
+
+# Imitates GPT-4's explanations and step-by-step traces.
+ORCA = LLAMA.derive(
+    "orca",
+    organisation="Microsoft Research",
+    paper="arXiv:2306.02707",
+    objective="answers of larger models with their explanations",
+    data="LLaMA's, then FLAN-v2 tasks answered 5M times by ChatGPT and 1M times by GPT-4",
+    sizes={"13B": LLAMA.sizes["13B"]},
 )

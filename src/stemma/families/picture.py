@@ -1,242 +1,259 @@
-"""The tree as text, as records and as the picture in the documents.
+"""The tree as the picture in the documents.
 
-The picture is drawn anew, whenever a family is added, by
-
-    python -c "from stemma.families.picture import tree_svg; print(tree_svg(), end='')" > docs/tree.svg
+Time runs from left to right. A lane holds the families of one kind, a row one family, a dot one size. The rows of a
+lane stand in the order in which a walk down the tree meets them. So a line that leaves its parent's first dot downwards
+and turns into the child's row meets no word. One that leads to another lane runs beside the dots of the parent's year.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from html import escape
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from stemma.families.catalogue import catalogue
-from stemma.spec.count import parameters
+from stemma.families.records import Families, human, parameters
 from stemma.spec.lineage import Family
-from stemma.spec.parts import Decoder, Encoder, EncoderDecoder
 
-Families = tuple[Family, ...]
 _TREE: Families = catalogue()
 
-# --- Text and records ------------------------------------------------------------------------------------------------
-
-_SIZES = ("n_layers", "d_model", "n_heads", "n_kv_heads", "d_ff", "vocab_size")
-_FACTS = ("year", "organisation", "paper", "kind", "objective", "tokenizer")
-
-
-class Row(NamedTuple):
-    """A family as one line of the tree.
-
-    Args:
-        branch: what hangs it on its parent, such as "├─ ".
-        family: its name.
-        year: of its paper.
-        organisation: that published it.
-        kind: "encoder-only", "decoder-only" or "encoder-decoder".
-        sizes: each published size with its parameters.
-    """
-
-    branch: str
-    family: str
-    year: int
-    organisation: str
-    kind: str
-    sizes: str
+# From above to below, with the colours of dots in light and in dark: the root stands in the middle.
+_LANES = {
+    "recurrent": ("#1a7f37", "#3fb950"),
+    "encoder-only": ("#0969da", "#58a6ff"),
+    "permutation": ("#bf3989", "#f778ba"),
+    "encoder-decoder": ("#8250df", "#b392f0"),
+    "decoder-only": ("#bc4c00", "#f0883e"),
+}
+_LEFT, _YEAR, _INDENT, _ROW = 196, 104, 22, 30
+_TOP, _FOOT, _PAD, _MARGIN, _GAP, _TURN = 44, 92, 8, 10, 3, 8
+_RULE, _BESIDE = 28, (17, 20.5, 24)  # how far before a year's first dots stand its line and lines to other lanes
+_NAME, _FACT = 8.2, 6.6  # pixels that a letter may take: system fonts differ
+_LONGEST = 26
 
 
-def human(number: int) -> str:
-    """A count in three figures.
-
-    >>> human(124_439_808), human(6_738_415_616), human(999_999), human(512)
-    ('124M', '6.74B', '1M', '512')
-    """
-    for unit, letter in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
-        if number >= 0.9995 * unit:
-            return f"{number / unit:.3g}{letter}"
-    return str(number)
-
-
-def tree_rows(families: Families = _TREE) -> list[Row]:
-    """Every family below its parent, in the order of the catalogue.
-
-    Args:
-        families: parents before their children.
-    """
-    return list(_rows(families, None, ""))
+def _styles() -> Iterator[str]:
+    yield ".card { fill: #ffffff; stroke: #d0d7de } .lane { fill: #f6f8fa } .rule { stroke: #d8dee4 }"
+    yield "text { font: 12px system-ui, sans-serif; fill: #57606a }"
+    yield ".label { paint-order: stroke; stroke: #f6f8fa; stroke-width: 3px }"
+    yield ".name { font-size: 14px; font-weight: 600; fill: #1f2328 }"
+    yield ".edge { fill: none; stroke: #8c959f; stroke-width: 1.5 } .key { fill: #8c959f }"
+    yield from (f".{kind} {{ fill: {light} }}" for kind, (light, _) in _LANES.items())
+    yield "@media (prefers-color-scheme: dark) {"
+    yield ".card { fill: #0d1117; stroke: #30363d } .lane { fill: #161b22 } .rule { stroke: #2b323b }"
+    yield "text { fill: #9da7b3 } .label { stroke: #161b22 } .name { fill: #e6edf3 }"
+    yield ".edge { stroke: #6e7681 } .key { fill: #6e7681 }"
+    yield from (f".{kind} {{ fill: {dark} }}" for kind, (_, dark) in _LANES.items())
+    yield "}"
 
 
-def _rows(families: Families, parent: Family | None, indent: str) -> Iterator[Row]:
-    children = [family for family in families if family.parent is parent]
-    for family in children:
-        last = family is children[-1]
-        branch, below = ("", "") if parent is None else ("└─ ", "   ") if last else ("├─ ", "│  ")
-        sizes = ", ".join(f"{name} {human(parameters(family.build(name)))}" for name in family.sizes)
-        yield Row(indent + branch, family.name, family.year, family.organisation, family.kind, sizes)
-        yield from _rows(families, family, indent + below)
+class _Axis(NamedTuple):
+    """Time: its years and the width of one, which holds the longest row of ancestors of one year."""
+
+    years: range
+    step: int
+
+    def x(self, year: int, depth: int = 0) -> float:
+        """Where the first dot of a family stands that has so many ancestors of its own year in a row."""
+        return _LEFT + self.step * (year - self.years[0]) + _INDENT * depth
 
 
-def text_tree(families: Families = _TREE) -> str:
-    """The tree in aligned columns.
+class _Dot(NamedTuple):
+    """A size: the centre and the radius in pixels, and what it stands for."""
 
-    >>> print(text_tree(tuple(known for known in catalogue() if known.name in ("transformer", "gpt2"))))
-    transformer  2017  Google  encoder-decoder  base 63.1M, big 214M
-    └─ gpt2      2019  OpenAI  decoder-only     117M 124M, 345M 355M, 762M 774M, 1542M 1.56B
-    """
-    lines = [(row.branch + row.family, str(row.year), *row[3:]) for row in tree_rows(families)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
-
-
-def tree_json(families: Families = _TREE) -> list[dict[str, Any]]:
-    """What `stemma tree --json` prints: one record a family, with sizes that were not given filled in."""
-    records = []
-    for family in families:
-        built = {name: family.build(name) for name in family.sizes}
-        sizes = {
-            name: {"parameters": parameters(architecture), **{size: getattr(architecture, size) for size in _SIZES}}
-            for name, architecture in built.items()
-        }
-        facts = {fact: getattr(family, fact) for fact in _FACTS}
-        parent = family.parent.name if family.parent else None
-        records.append({"family": family.name, "parent": parent, **facts, "sizes": sizes})
-    return records
-
-
-# --- The picture -----------------------------------------------------------------------------------------------------
-
-# From above to below, so that the root lies in the middle.
-_LANES = (Encoder.label, EncoderDecoder.label, Decoder.label)
-_LEFT, _YEAR, _ROW, _TOP, _FOOT = 180, 180, 84, 54, 54
-_GAP, _PAD = 7, 12
-_STYLE = """
-.card { fill: #ffffff; stroke: #d0d7de } .lane { fill: #f3f5f7 } .rule { stroke: #dfe3e8 }
-text { font: 12px system-ui, sans-serif; fill: #57606a } .name { font-size: 15px; font-weight: 600; fill: #1f2328 }
-.edge { fill: none; stroke: #8c959f; stroke-width: 1.8 }
-.encoder-only { fill: #0969da } .encoder-decoder { fill: #8250df } .decoder-only { fill: #bc4c00 }
-.key { fill: #8c959f }
-@media (prefers-color-scheme: dark) {
-.card { fill: #0d1117; stroke: #30363d } .lane { fill: #161b22 } .rule { stroke: #262c34 }
-text { fill: #9da7b3 } .name { fill: #e6edf3 } .edge { stroke: #6e7681 }
-.encoder-only { fill: #58a6ff } .encoder-decoder { fill: #b392f0 } .decoder-only { fill: #f0883e }
-.key { fill: #6e7681 }
-}"""
+    x: float
+    radius: float
+    words: str
 
 
 @dataclass(frozen=True)
 class _Node:
-    """A family in the picture: where it stands, and the radii of its sizes."""
+    """A family in the picture.
+
+    Args:
+        family: which one.
+        x: centre of its first dot, in pixels.
+        y: middle of its row.
+        dots: its sizes from left to right.
+        facts: what stands behind its name.
+    """
 
     family: Family
     x: float
     y: float
-    counts: tuple[tuple[str, int], ...]
+    dots: tuple[_Dot, ...]
+    facts: str
 
     @property
-    def facts(self) -> str:
-        numbers = [number for _, number in self.counts]
-        spread = human(min(numbers)) + (f" to {human(max(numbers))}" if len(numbers) > 1 else "")
-        return f"{self.family.organisation} · {spread}"
+    def words_at(self) -> float:
+        """Where its name begins."""
+        return self.dots[-1].x + self.dots[-1].radius + 7
 
     @property
-    def dots(self) -> Iterator[tuple[float, float, str]]:
-        """Centre, radius and words of each size, side by side."""
-        x = self.x
-        for name, number in self.counts:
-            radius = _radius(number)
-            yield x + radius, radius, f"{self.family.name} {name}: {number:,} parameters"
-            x += 2 * radius + _GAP
-
-    @property
-    def width(self) -> float:
-        centre, radius, _ = list(self.dots)[-1]
-        return max(centre + radius - self.x, 6.4 * len(self.facts), 9.0 * len(self.family.name))
+    def end(self) -> float:
+        """Where its words end at the latest."""
+        return self.words_at + _NAME * len(self.family.name) + 8 + _FACT * len(self.facts)
 
 
-def _radius(number: int) -> float:
-    """In pixels: 4 for 10M parameters and 4 more for each factor of ten.
+class _Lane(NamedTuple):
+    """The band of one kind, between two heights."""
 
-    >>> _radius(10**7), _radius(10**9)
-    (4.0, 12.0)
+    kind: str
+    top: float
+    bottom: float
+
+
+def radius(number: int) -> float:
+    """Of a dot, in pixels: 3 for 10M parameters and below, and 2.3 more for each factor of ten.
+
+    >>> radius(10**6), radius(10**7), radius(10**9)
+    (3.0, 3.0, 7.6)
     """
-    return round(4.0 + 4.0 * max(0.0, math.log10(number / 10**7)), 1)
+    return round(3.0 + 2.3 * max(0.0, math.log10(max(number, 1) / 10**7)), 1)
 
 
 def tree_svg(families: Families = _TREE) -> str:
     """The tree on an axis of time: one lane a kind, one dot a size, its radius growing with the logarithm of its count.
 
     It brings its own background in light and dark, and needs no script and no font.
+
+    Args:
+        families: parents before their children.
     """
-    years = range(min(family.year for family in families), max(family.year for family in families) + 1)
-    nodes, bounds, height = _place(families, years[0])
-    width = _LEFT + _YEAR * len(years) + 20
+    axis = _axis(families)
+    nodes, lanes = _place(families, axis)
+    beside = _besides(families, axis)
+    bottom = lanes[-1].bottom
+    width = math.ceil(max(axis.x(axis.years.stop), *(node.end for node in nodes.values())) + 2 * _MARGIN)
+    height = math.ceil(bottom + _FOOT)
     body = [
         f'<svg xmlns="http://www.w3.org/2000/svg" role="img" width="{width}" height="{height}"'
         f' viewBox="0 0 {width} {height}">',
         "<title>The family tree of language models</title>",
-        f"<style>{_STYLE}\n</style>",
+        "<style>",
+        *_styles(),
+        "</style>",
         f'<rect class="card" x="0.5" y="0.5" width="{width - 1}" height="{height - 1}" rx="8"/>',
+        *(line for lane in lanes for line in _draw_lane(lane, width)),
+        *(line for year in axis.years for line in _draw_year(year, axis.x(year) - _RULE, bottom)),
+        *(_edge(nodes[child.parent.name], nodes[child.name], beside) for child in families if child.parent),
+        *(line for node in nodes.values() for line in _draw(node)),
+        *_key(height),
+        "</svg>",
     ]
-    for kind, (top, bottom) in bounds.items():
-        body.append(f'<rect class="lane" x="10" y="{top}" width="{width - 20}" height="{bottom - top}" rx="6"/>')
-        body.append(f'<text class="name" x="22" y="{(top + bottom) / 2 + 5:.0f}">{kind}</text>')
-    for year in years:
-        x = _LEFT + _YEAR * (year - years[0])
-        body.append(f'<line class="rule" x1="{x}" y1="{_TOP - 16}" x2="{x}" y2="{height - _FOOT}"/>')
-        body.append(f'<text class="name" x="{x}" y="{_TOP - 24}" text-anchor="middle">{year}</text>')
-    body += [_edge(nodes[family.parent.name], nodes[family.name]) for family in families if family.parent]
-    body += [line for node in nodes.values() for line in _draw(node)]
-    body += _key(height)
-    return "\n".join([*body, "</svg>", ""])
+    return "\n".join([*body, ""])
 
 
-def _place(families: Families, first: int) -> tuple[dict[str, _Node], dict[str, tuple[int, int]], int]:
-    """Each family on its year, in the first row of its lane where it touches no other."""
+def _axis(families: Families) -> _Axis:
+    years = [family.year for family in families]
+    deepest = max(map(_depth, families))
+    return _Axis(range(min(years), max(years) + 1), max(_YEAR, _INDENT * (deepest + 2)))
+
+
+def _place(families: Families, axis: _Axis) -> tuple[dict[str, _Node], list[_Lane]]:
+    """Every family in a row of its own below the one that a walk down its lane's trees meets before it."""
     nodes: dict[str, _Node] = {}
-    bounds: dict[str, tuple[int, int]] = {}
-    top = _TOP
-    for kind in _LANES:
-        ends: list[float] = []
-        for family in (family for family in families if family.kind == kind):
-            counts = tuple((name, parameters(family.build(name))) for name in family.sizes)
-            node = _Node(family, _LEFT + _PAD + _YEAR * (family.year - first), top + _PAD + _ROW / 2, counts)
-            row = next((row for row, end in enumerate(ends) if end < node.x), len(ends))
-            ends[row : row + 1] = [node.x + node.width + _PAD]
-            nodes[family.name] = replace(node, y=node.y + _ROW * row)
-        if ends:
-            bounds[kind] = (top, top + 2 * _PAD + _ROW * len(ends))
-            top = bounds[kind][1] + 8
-    return nodes, bounds, top + _FOOT
+    lanes: list[_Lane] = []
+    top: float = _TOP
+    for kind in dict.fromkeys((*_LANES, *(family.kind for family in families))):
+        y = top + _PAD + _ROW / 2
+        for family in _walk(tuple(family for family in families if family.kind == kind)):
+            nodes[family.name] = _node(family, axis.x(family.year, _depth(family)), y)
+            y += _ROW
+        if y > top + _PAD + _ROW:
+            lanes.append(_Lane(kind, top, y - _ROW / 2 + _PAD))
+            top = lanes[-1].bottom + _PAD
+    return nodes, lanes
 
 
-def _edge(parent: _Node, child: _Node) -> str:
-    """From the parent's last dot to the child's first, or round the left where they stand one above the other."""
-    if child.x > parent.x:
-        centre, radius, _ = list(parent.dots)[-1]
-        start, end = centre + radius + 4, child.x - 5
-        # It bends late, so that it keeps clear of the parent's words.
-        path = f"M{start:g},{parent.y:g} C{end - 10:g},{parent.y:g} {end - 60:g},{child.y:g} {end:g},{child.y:g}"
-    else:
-        start = parent.x - 5
-        path = f"M{start:g},{parent.y:g} C{start - 34:g},{parent.y:g} {start - 34:g},{child.y:g} {start:g},{child.y:g}"
-    return f'<path class="edge" d="{path}"/>'
+def _walk(lane: Families) -> Iterator[Family]:
+    """Parents before their children, the older child first; a family whose parent stands in another lane is a root."""
+
+    def below(family: Family) -> Iterator[Family]:
+        yield family
+        for child in sorted((child for child in lane if child.parent is family), key=lambda child: child.year):
+            yield from below(child)
+
+    here = {family.name for family in lane}
+    roots = (family for family in lane if family.parent is None or family.parent.name not in here)
+    for root in sorted(roots, key=lambda root: root.year):
+        yield from below(root)
+
+
+def _depth(family: Family) -> int:
+    """How many ancestors in a row are of its own year: each moves it to the right."""
+    return 1 + _depth(family.parent) if family.parent and family.parent.year == family.year else 0
+
+
+def _node(family: Family, x: float, y: float) -> _Node:
+    counts = parameters(family)
+    dots: list[_Dot] = []
+    for name, number in counts.items():
+        size = radius(number)
+        centre = dots[-1].x + dots[-1].radius + _GAP + size if dots else x
+        dots.append(_Dot(round(centre, 1), size, f"{family.name} {name}: {number:,} parameters"))
+    low, high = human(min(counts.values())), human(max(counts.values()))
+    who = family.organisation if len(family.organisation) <= _LONGEST else family.organisation[: _LONGEST - 1] + "…"
+    return _Node(family, x, y, tuple(dots), f"{who} · {low}" + (f" to {high}" if high != low else ""))
+
+
+def _besides(families: Families, axis: _Axis) -> dict[str, float]:
+    """Where the lines of each family run that has children in other lanes: those of one year beside each other."""
+    found: dict[str, float] = {}
+    for year in axis.years:
+        pairs = ((child.parent, child) for child in families if child.parent and child.parent.year == year)
+        leaving = dict.fromkeys(parent.name for parent, child in pairs if parent.kind != child.kind)
+        found |= {name: axis.x(year) - _BESIDE[place % len(_BESIDE)] for place, name in enumerate(leaving)}
+    return found
+
+
+def _edge(parent: _Node, child: _Node, besides: Mapping[str, float]) -> str:
+    """From below or above the parent's first dot into the child's row; to an older child, round between the rows."""
+    down = 1 if child.y > parent.y else -1
+    turn, end = down * _TURN, child.x - child.dots[0].radius - 1
+    path = [f"M{parent.x:g},{parent.y + down * parent.dots[0].radius:g}"]
+    if child.x < parent.x:
+        top = child.y - down * (child.dots[0].radius + 1)
+        path += [f"V{child.y - down * _ROW / 2:g}", f"H{child.x:g}", f"V{top:g}"]
+        return f'<path class="edge" d="{" ".join(path)}"/>'
+    if child.family.kind != parent.family.kind:
+        beside = besides[parent.family.name]
+        path += [f"V{parent.y + down * _ROW / 2 - turn:g}", f"q0,{turn} {-_TURN},{turn}"]
+        path += [f"H{beside + _TURN:g}", f"q{-_TURN},0 {-_TURN},{turn}"]
+    path += [f"V{child.y - turn:g}", f"q0,{turn} {_TURN},{turn}", f"H{end:g}"]
+    return f'<path class="edge" d="{" ".join(path)}"/>'
+
+
+def _draw_lane(lane: _Lane, width: int) -> Iterator[str]:
+    box = f'x="{_MARGIN}" y="{lane.top:g}" width="{width - 2 * _MARGIN}" height="{lane.bottom - lane.top:g}"'
+    yield f'<rect class="lane" {box} rx="6"/>'
+    yield f'<text class="name {lane.kind}" x="20" y="{lane.top + _PAD + _ROW / 2 + 5:g}">{lane.kind}</text>'
+
+
+def _draw_year(year: int, x: float, bottom: float) -> Iterator[str]:
+    yield f'<line class="rule" x1="{x:g}" y1="{_TOP - 8}" x2="{x:g}" y2="{bottom + 8:g}"/>'
+    for y in (_TOP - 16, bottom + 24):
+        yield f'<text class="name" x="{x:g}" y="{y:g}" text-anchor="middle">{year}</text>'
 
 
 def _draw(node: _Node) -> Iterator[str]:
-    x, y, kind = node.x, node.y, node.family.kind
-    yield f'<text class="name" x="{x:g}" y="{y - 24:g}">{escape(node.family.name)}</text>'
-    for centre, radius, words in node.dots:
-        title = f"<title>{escape(words)}</title>"
-        yield f'<circle class="{kind}" cx="{centre:g}" cy="{y:g}" r="{radius:g}">{title}</circle>'
-    yield f'<text x="{x:g}" y="{y + 34:g}">{escape(node.facts)}</text>'
+    for dot in node.dots:
+        shape = f'class="{node.family.kind}" cx="{dot.x:g}" cy="{node.y:g}" r="{dot.radius:g}"'
+        yield f"<circle {shape}><title>{escape(dot.words)}</title></circle>"
+    name = f'<tspan class="name">{escape(node.family.name)}</tspan>'
+    facts = f'<tspan dx="8">{escape(node.facts)}</tspan>'
+    yield f'<text class="label" x="{node.words_at:g}" y="{node.y + 4.5:g}">{name}{facts}</text>'
 
 
 def _key(height: int) -> Iterator[str]:
     """What the radii stand for."""
-    yield f'<text x="22" y="{height - 22}">parameters</text>'
-    for place, number in enumerate((10**7, 10**8, 10**9, 10**10, 10**11)):
-        x = _LEFT + 100 * place
-        yield f'<circle class="key" cx="{x + 20}" cy="{height - 26}" r="{_radius(number):g}"/>'
-        yield f'<text x="{x + 48}" y="{height - 22}">{human(number)}</text>'
+    y = height - 26
+    yield f'<text x="20" y="{y + 4}">parameters</text>'
+    for place, power in enumerate(range(7, 13)):
+        x = _LEFT + 80 * place
+        yield f'<circle class="key" cx="{x}" cy="{y}" r="{radius(10**power):g}"/>'
+        yield f'<text x="{x + 20}" y="{y + 4}">{human(10**power)}</text>'
+    words = "the radius grows with their logarithm; a family of its parent’s year stands indented"
+    yield f'<text x="{_LEFT + 490}" y="{y + 4}">{words}</text>'

@@ -1,18 +1,27 @@
 """The root of the tree and its encoder-decoder branch: the 2017 Transformer and T5."""
 
-from stemma.families.names import ACTIVATIONS
+from stemma.families.names import ACTIVATIONS, FAIRSEQ_ATTENTION
+from stemma.spec.ends import Embedding, LanguageModelHead
 from stemma.spec.lineage import Family
-from stemma.spec.mapping import Checkpoint, Constant, Fact, Ignore, Key, Rename, Tie, Variant, Zero
+from stemma.spec.mapping import (
+    Checkpoint,
+    ConfigRule,
+    Constant,
+    Fact,
+    Ignore,
+    Key,
+    Rename,
+    Tie,
+    Variant,
+    WeightRule,
+    Zero,
+)
 from stemma.spec.parts import (
     NO_BIAS,
     Bias,
-    Dropout,
-    Embedding,
     EncoderDecoder,
-    FanIn,
     Full,
     Gated,
-    LanguageModelHead,
     LayerNorm,
     Plain,
     PostNorm,
@@ -20,72 +29,69 @@ from stemma.spec.parts import (
     RelativeBuckets,
     RMSNorm,
     Sinusoidal,
-    XavierUniform,
 )
+from stemma.spec.training import Dropout, FanIn, XavierUniform
 
-_MARIAN_HEADS = {"query": "q_proj", "key": "k_proj", "value": "v_proj", "output": "out_proj"}
+FAIRSEQ_CONFIG: tuple[ConfigRule, ...] = (
+    Key("vocab_size", "vocab_size"),
+    Key("d_model", "d_model"),
+    Key("encoder_layers", "n_layers"),
+    Key("decoder_layers", "stacks.n_decoder_layers"),
+    Key("encoder_attention_heads", "n_heads"),
+    Key("decoder_attention_heads", "n_heads"),
+    Key("encoder_ffn_dim", "d_ff"),
+    Key("decoder_ffn_dim", "d_ff"),
+    Key("activation_function", "feedforward.activation", "gelu", ACTIVATIONS),
+    Key("scale_embedding", "embedding.scaled", False),
+    Key("dropout", "dropout.residual", 0.1),
+    Key("attention_dropout", "dropout.attention", 0.0),
+    Key("activation_dropout", "dropout.feedforward", 0.0),
+    Constant("tie_word_embeddings", True),
+    Constant("normalize_before", False),
+    Constant("add_final_layer_norm", False),
+    Constant("add_bias_logits", False),
+    Constant("is_decoder", False),
+    *(Fact(name) for name in ("encoder_layerdrop", "decoder_layerdrop", "num_hidden_layers", "forced_eos_token_id")),
+)
+"""Entries that Marian's configuration and BART's have in common."""
+
+FAIRSEQ_BODY: tuple[WeightRule, ...] = (
+    Rename("embeddings.token", "model.shared"),
+    Rename("*.blocks.*.attention", "model.*.layers.*.self_attn", FAIRSEQ_ATTENTION),
+    Rename("*.blocks.*.cross_attention", "model.*.layers.*.encoder_attn", FAIRSEQ_ATTENTION),
+    Rename("*.blocks.*.feedforward", "model.*.layers.*", {"up": "fc1", "down": "fc2"}),
+    Rename(
+        "*.blocks.*",
+        "model.*.layers.*",
+        {
+            "attention_norm": "self_attn_layer_norm",
+            "cross_attention_norm": "encoder_attn_layer_norm",
+            "feedforward_norm": "final_layer_norm",
+        },
+    ),
+    Rename("heads.lm.bias", "final_logits_bias", row=True),
+    Zero("final_logits_bias", (1, "vocab_size")),
+    Tie("model.*.embed_tokens.weight", "model.shared.weight"),
+    Tie("lm_head.weight", "model.shared.weight"),
+)
+"""Tensors that Marian's folders and BART's have in common."""
+
 MARIAN = Checkpoint(
     model_type="marian",
     variants=(Variant("MarianMTModel", (LanguageModelHead(bias=True),)),),
     config=(
-        Key("vocab_size", "vocab_size"),
-        Key("d_model", "d_model"),
-        Key("encoder_layers", "n_layers"),
-        Key("decoder_layers", "stacks.n_decoder_layers"),
-        Key("encoder_attention_heads", "n_heads"),
-        Key("decoder_attention_heads", "n_heads"),
-        Key("encoder_ffn_dim", "d_ff"),
-        Key("decoder_ffn_dim", "d_ff"),
-        Key("activation_function", "feedforward.activation", "gelu", ACTIVATIONS),
-        Key("scale_embedding", "embedding.scaled", False),
-        Key("dropout", "dropout.residual", 0.1),
-        Key("attention_dropout", "dropout.attention", 0.0),
-        Key("activation_dropout", "dropout.feedforward", 0.0),
+        *FAIRSEQ_CONFIG,
         Constant("share_encoder_decoder_embeddings", True),
-        Constant("tie_word_embeddings", True),
-        Constant("normalize_before", False),
         Constant("normalize_embedding", False),
-        Constant("add_final_layer_norm", False),
-        Constant("add_bias_logits", False),
         Constant("static_position_embeddings", True),
         Constant("extra_pos_embeddings", 0),
-        Constant("is_decoder", False),
-        *(
-            Fact(name)
-            for name in (
-                "decoder_vocab_size",
-                "init_std",
-                "encoder_layerdrop",
-                "decoder_layerdrop",
-                "num_hidden_layers",
-            )
-        ),
+        *(Fact(name) for name in ("decoder_vocab_size", "init_std")),
         Fact("max_position_embeddings", 1024),
         Fact("decoder_start_token_id", 0),
         Fact("pad_token_id", 0),
         Fact("eos_token_id", 1),
-        Fact("forced_eos_token_id"),
     ),
-    weights=(
-        Rename("embeddings.token", "model.shared"),
-        Rename("*.blocks.*.attention", "model.*.layers.*.self_attn", _MARIAN_HEADS),
-        Rename("*.blocks.*.cross_attention", "model.*.layers.*.encoder_attn", _MARIAN_HEADS),
-        Rename("*.blocks.*.feedforward", "model.*.layers.*", {"up": "fc1", "down": "fc2"}),
-        Rename(
-            "*.blocks.*",
-            "model.*.layers.*",
-            {
-                "attention_norm": "self_attn_layer_norm",
-                "cross_attention_norm": "encoder_attn_layer_norm",
-                "feedforward_norm": "final_layer_norm",
-            },
-        ),
-        Rename("heads.lm.bias", "final_logits_bias", row=True),
-        Zero("final_logits_bias", (1, "vocab_size")),
-        Tie("model.*.embed_tokens.weight", "model.shared.weight"),
-        Tie("lm_head.weight", "model.shared.weight"),
-        Ignore("model.*.embed_positions.weight"),
-    ),
+    weights=(*FAIRSEQ_BODY, Ignore("model.*.embed_positions.weight")),
 )
 
 TRANSFORMER = Family(
@@ -106,6 +112,11 @@ TRANSFORMER = Family(
         attention=Full(),
         attention_scale=None,
         feedforward=Plain("relu"),
+        experts=None,
+        shared_layers=False,
+        top_query=False,
+        vision=None,
+        modules=None,
         bias=Bias(),
         heads=(LanguageModelHead(tied=True),),
         dropout=Dropout(residual=0.1),
@@ -131,12 +142,12 @@ _T5_NORMS = {"attention_norm": "0.layer_norm"}
 _T5_INERT = ("is_gated_act", "dense_act_fn", "initializer_factor", "n_positions", "classifier_dropout")
 
 
-def _t5(up: dict[str, str]) -> Checkpoint:
-    """The rules of T5's folders, given how its feed-forward's inner maps are called."""
+def _t5(up: dict[str, str], name: str = "T5") -> Checkpoint:
+    """The rules of T5's folders, given how its feed-forward's inner maps are called, and mT5's."""
     feedforward = {**up, "down": "wo"}
     return Checkpoint(
-        model_type="t5",
-        variants=(Variant("T5ForConditionalGeneration", (LanguageModelHead(tied=True, scaled=True),)),),
+        model_type=name.lower(),
+        variants=(Variant(f"{name}ForConditionalGeneration", (LanguageModelHead(tied=True, scaled=name == "T5"),)),),
         config=(
             Key("vocab_size", "vocab_size"),
             Key("d_model", "d_model"),
@@ -150,7 +161,10 @@ def _t5(up: dict[str, str]) -> Checkpoint:
             Key("layer_norm_epsilon", "norm.eps", 1e-6),
             Key("feed_forward_proj", "feedforward", "relu", _T5_ACTIVATIONS),
             Key("dropout_rate", _T5_DROPOUT, 0.1),
-            Key("tie_word_embeddings", "heads.lm.scaled", True, also=("scale_decoder_outputs",)),
+            # mT5's code never scales.
+            Fact("tie_word_embeddings")
+            if name == "MT5"
+            else Key("tie_word_embeddings", "heads.lm.scaled", True, also=("scale_decoder_outputs",)),
             Constant("is_decoder", False),
             *(Fact(name) for name in _T5_INERT),
             Fact("decoder_start_token_id", 0),
@@ -222,4 +236,17 @@ T5_V1_1 = T5.derive(
         "xxl": dict(n_layers=24, d_model=4096, n_heads=64, d_head=64, d_ff=10_240, vocab_size=32_128),
     },
     checkpoint=_t5({"gate": "wi_0", "up": "wi_1"}),
+)
+
+_MT5_SIZES = {name: {**size, "vocab_size": 250_112} for name, size in T5_V1_1.sizes.items()}
+
+MT5 = T5_V1_1.derive(
+    "mt5",
+    organisation="Google Research",
+    paper="arXiv:2010.11934",
+    tokenizer="SentencePiece unigram with byte fallback, 250,112",
+    data="mC4 in 101 languages, small ones drawn more often",
+    context=1024,
+    sizes=_MT5_SIZES,
+    checkpoint=_t5({"gate": "wi_0", "up": "wi_1"}, "MT5"),
 )

@@ -13,7 +13,8 @@ from torch import Tensor
 from stemma.errors import Fault, InputError
 from stemma.nn import Cache, Model, PackedProducts
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import EncoderDecoder, LanguageModelHead, Learned
+from stemma.spec.ends import LanguageModelHead, Vision
+from stemma.spec.parts import EncoderDecoder
 
 Prompt = Sequence[int]
 
@@ -55,15 +56,22 @@ class ModelStepper:
     Args:
         model: any model with a language-model head.
         decoder_start: the id with which the decoder of a pair begins; not used otherwise.
+        images: pixels of those in the prompts, in which one image token stands for each.
 
     Raises:
         InputError: a model that cannot write, or a pair without `decoder_start`.
     """
 
-    def __init__(self, model: Model, decoder_start: int | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        decoder_start: int | None = None,
+        images: Float[Tensor, "images 3 height width"] | None = None,
+    ) -> None:
         check_writer(model.architecture, decoder_start)
         self.model = model
         self.decoder_start = decoder_start
+        self.images = images
         self._cache: Cache | None = None
         self._fast = PackedProducts()
 
@@ -75,6 +83,7 @@ class ModelStepper:
     @torch.inference_mode()
     def start(self, prompts: Sequence[Prompt], max_new_tokens: int) -> Float[Tensor, "B V"]:
         """Read the prompts and give the logits of what follows: see `Stepper.start`."""
+        prompts = [_spread(prompt, self.model.architecture.vision) for prompt in prompts]
         check_prompts(self.model.architecture, prompts, max_new_tokens)
         device = next(self.model.parameters()).device
         longest = max(map(len, prompts))
@@ -93,7 +102,7 @@ class ModelStepper:
                 # The last new token is never read.
                 capacity = longest + max_new_tokens - 1
                 self._cache = self.model.new_cache(len(prompts), capacity, starts=missing if ragged else None)
-            return self._decode(rows)
+            return self._decode(rows, self.images)
 
     @torch.inference_mode()
     def step(self, tokens: Int[Tensor, " B"]) -> Float[Tensor, "B V"]:
@@ -107,11 +116,18 @@ class ModelStepper:
         assert self._cache is not None, "start comes first"
         self._cache.reorder(rows)
 
-    def _decode(self, tokens: Int[Tensor, "B S"]) -> Float[Tensor, "B V"]:
+    def _decode(self, tokens: Int[Tensor, "B S"], images: Tensor | None = None) -> Float[Tensor, "B V"]:
         assert self._cache is not None, "start comes first"
-        logits = self.model.decode(tokens, cache=self._cache, last_only=True).logits
+        logits = self.model.decode(tokens, cache=self._cache, images=images, last_only=True).logits
         assert logits is not None, "the head was checked when the stepper was made"
         return logits[:, -1]
+
+
+def _spread(prompt: Prompt, vision: Vision | None) -> Prompt:
+    """A prompt whose image tokens stand once for each vector of their image."""
+    if vision is None or vision.token not in prompt:
+        return prompt
+    return [one for token in prompt for one in [token] * (vision.n_vectors if token == vision.token else 1)]
 
 
 def check_writer(architecture: Architecture, decoder_start: int | None) -> None:
@@ -157,7 +173,7 @@ def _prompt_faults(architecture: Architecture, prompts: Sequence[Prompt], max_ne
     if max_new_tokens < 1:
         yield Fault("max_new_tokens", max_new_tokens, "must be at least 1", "use 1 or more")
     paired = isinstance(architecture.stacks, EncoderDecoder)
-    limit = architecture.position.max_positions if isinstance(architecture.position, Learned) else None
+    limit = architecture.max_tokens
     if paired and limit is not None and max_new_tokens > limit:
         yield Fault("max_new_tokens", max_new_tokens, f"exceeds the {limit} learned positions", f"use at most {limit}")
     for place, prompt in enumerate(prompts):

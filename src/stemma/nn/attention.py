@@ -9,16 +9,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemma.nn.bands import stretches
 from stemma.nn.cache import LayerCache
 from stemma.nn.linears import Fused, Linear
 from stemma.nn.masks import Mask, Scores
 from stemma.nn.positions import Rotation, rotate
+from stemma.nn.relative import Distances, Relative
 from stemma.spec.architecture import Architecture
-
-# A kernel passes over a block of keys that lies in the future as a whole, and up to one block there is none such: cut
-# in two, a causal text of that length leaves out a quarter of the products.
-_KEY_BLOCK = 512
-_WORTH_HALVING = 256
+from stemma.spec.parts import RelativeSinusoidal
 
 
 def attend(
@@ -35,10 +33,15 @@ def attend(
         query: B H S K.
         key: B G T K.
         value: B G T K.
-        scores: what hides keys or shifts their scores.
+        scores: what hides keys or shifts their scores; keys outside its bands are not read.
         scale: the factor on the products.
         dropout: rate at which probabilities are dropped.
     """
+    if scores.bands:
+        queries = query.tensor_split([band.block.queries.start for band in scores.bands[1:]], 2)
+        spans = [band.block.keys for band in scores.bands]
+        parts = zip(queries, stretches(key, spans), stretches(value, spans), scores.bands, strict=True)
+        return torch.cat([attend(q, k, v, band.scores, scale, dropout) for q, k, v, band in parts], 2)
     rows, n_heads, n_queries, width = query.shape
     groups = key.shape[1]
     bias = scores.bias
@@ -53,11 +56,6 @@ def attend(
         dropout_p=dropout,
         enable_gqa=key.shape[1] < query.shape[1],
     )
-    if scores.causal and _WORTH_HALVING <= n_queries <= _KEY_BLOCK:
-        half = n_queries // 2
-        first = kernel(query[:, :, :half], key[:, :, :half], value[:, :, :half], is_causal=True)
-        seen = Mask(causal=True).dense(n_queries - half, n_queries, query.device)
-        return torch.cat((first, kernel(query[:, :, half:], key, value, attn_mask=seen)), 2)
     output = kernel(query, key, value, attn_mask=bias, is_causal=scores.causal)
     return output.view(rows, n_heads, n_queries, width) if n_queries == 1 else output
 
@@ -67,6 +65,11 @@ def attention_weights(
 ) -> Float[Tensor, "B H S T"]:
     """The probabilities softmax(scale Q K^T + bias), which fused kernels never hold."""
     n_queries, n_keys = query.shape[2], key.shape[2]
+    if scores.bands:
+        weights = query.new_zeros((*query.shape[:3], n_keys))
+        for (queries, keys), added in scores.bands:
+            weights[:, :, queries, keys] = attention_weights(query[:, :, queries], key[:, :, keys], added, scale)
+        return weights
     products = query @ key.repeat_interleave(query.shape[1] // key.shape[1], 1).mT * scale
     bias = Mask(causal=True).dense(n_queries, n_keys, query.device) if scores.causal else scores.bias
     if bias is None:
@@ -81,18 +84,20 @@ class Attention(nn.Module):
 
     Args:
         spec: the architecture.
+        cross: whether keys are another sequence's, at no distance.
     """
 
-    def __init__(self, spec: Architecture) -> None:
+    def __init__(self, spec: Architecture, cross: bool = False) -> None:
         super().__init__()
         self.d_head = spec.d_head
-        self.scale = spec.d_head**-0.5 if spec.attention_scale is None else spec.attention_scale
+        self.scale = spec.score_scale
         self.dropout = spec.dropout.attention
         inner, shared, bias = spec.n_heads * spec.d_head, spec.n_kv_heads * spec.d_head, spec.bias
         self.query = Linear(spec.d_model, inner, bias=bias.inputs)
         self.key = Linear(spec.d_model, shared, bias=bias.inputs)
         self.value = Linear(spec.d_model, shared, bias=bias.inputs)
         self.output = Linear(inner, spec.d_model, bias=bias.output)
+        self.relative = Relative(spec) if isinstance(spec.position, RelativeSinusoidal) and not cross else None
         self.inputs = Fused(self, ("query", "key", "value"))
         self.ending = Fused(self, ("output",))
 
@@ -102,6 +107,8 @@ class Attention(nn.Module):
         scores: Scores,
         *,
         turn: Rotation | None = None,
+        distances: Distances | None = None,
+        read: Float[Tensor, "B read D"] | None = None,
         cache: LayerCache | None = None,
         start: int = 0,
         attentions: list[Tensor] | None = None,
@@ -112,16 +119,26 @@ class Attention(nn.Module):
             x: B S D.
             scores: which keys are seen.
             turn: rotary angles of the queries.
+            distances: those of queries and keys, where the scores depend on them.
+            read: what keys and values are made of, where that is not `x`.
             cache: where keys and values are appended, and read from.
             start: slots of the cache that are filled.
             attentions: where the map (B H S T) is put, if it is asked for.
         """
-        query, key, value = (self._heads(part) for part in self.inputs(x))
+        parts = self.inputs(x) if read is None else (self.query(x), self.key(read), self.value(read))
+        query, key, value = (self._heads(part) for part in parts)
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)
         if cache is not None:
             key, value = cache.append(start, key, value)
-        return self._mix(query, key, value, scores, attentions)
+        if self.relative is not None:
+            assert distances is not None, "the stack knows them"
+            query, scores = self.relative(query, key.shape[2], distances, scores)
+        mixed = self._mix(query, key, value, scores, attentions)
+        if attentions is not None and cache is not None:
+            # Nobody sees what a window has forgotten; the map's columns are the slots of the whole text.
+            attentions[-1] = functional.pad(attentions[-1], (start + x.shape[1] - key.shape[2], 0))
+        return mixed
 
     def project_memory(self, memory: Float[Tensor, "B T D"]) -> LayerCache:
         """Keys and values of an encoder's output, computed once for all steps of a decoder."""

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stemma.errors import Fault, InputError
+from stemma.nn.linears import Linear
 from stemma.nn.norms import Normalise
 from stemma.nn.positions import sinusoids
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import Learned, Sinusoidal
+from stemma.spec.parts import BlockPositions, Learned, Sinusoidal
+
+KINDS: Mapping[str, str] = MappingProxyType({"segments": "segment", "languages": "language", "tasks": "task"})
+"""Kinds of ids beside the tokens', and the table of each."""
+
+# What is not given means the first row, but that no language is spoken of (XLM's code).
+_USUAL = {"segments": 0, "tasks": 0}
 
 
 class Table(nn.Embedding):
@@ -20,8 +30,8 @@ class Table(nn.Embedding):
         """Nothing: see `stemma.nn.initialize`."""
 
 
-class Embeddings(nn.Module):
-    """Token vectors, plus position and segment vectors where the architecture has them.
+class Additions(nn.Module):
+    """What happens to token vectors before the first block of a stack: what is added, the norm, the way to d_model.
 
     Args:
         spec: the architecture.
@@ -29,46 +39,81 @@ class Embeddings(nn.Module):
 
     def __init__(self, spec: Architecture) -> None:
         super().__init__()
-        self.position_spec = spec.position
+        self.spec = spec
         self.scale = spec.d_model**0.5 if spec.embedding.scaled else 1.0
         self.dropout = spec.dropout.residual
-        self.token = Table(spec.vocab_size, spec.d_model)
-        if isinstance(spec.position, Learned):
-            self.position = Table(spec.position.max_positions, spec.d_model)
-        if spec.embedding.segments:
-            self.segment = Table(spec.embedding.segments, spec.d_model)
-        self.norm = Normalise(spec.norm, spec.d_model) if spec.embedding.norm else None
+        width = spec.d_inputs
+        if isinstance(spec.position, Learned | BlockPositions):
+            self.position = Table(spec.position.max_positions, width)
+        if isinstance(spec.position, BlockPositions):
+            self.block_position = Table(spec.position.max_block, width)
+        for kind, name in KINDS.items():
+            if rows := getattr(spec.embedding, kind):
+                self.add_module(name, Table(rows, width))
+        self.norm = Normalise(spec.norm, width) if spec.embedding.norm else None
+        if spec.embedding.width:
+            self.widening = Linear(spec.embedding.width, spec.d_model)
+        if spec.embedding.early_width:
+            self.early_widening = Linear(spec.embedding.early_width, spec.d_model, bias=False)
 
-    def forward(
-        self,
-        tokens: Int[Tensor, "B S"],
-        positions: Int[Tensor, "rows S"],
-        segments: Int[Tensor, "B S"] | None = None,
+    def add(
+        self, x: Float[Tensor, "B S E"], positions: Int[Tensor, "*rows S"], kinds: Mapping[str, Tensor]
     ) -> Float[Tensor, "B S D"]:
         """The first residual stream.
 
         Args:
-            tokens: ids.
-            positions: of each token in its text.
-            segments: number of the segment of each token; the first one where not given.
+            x: token vectors.
+            positions: of each token in its text; with `BlockPositions` two tables' rows, 2 B S.
+            kinds: ids of other kinds, by their name in `KINDS`.
 
         Raises:
-            InputError: where segments are given and the architecture has none.
+            InputError: where ids of a kind are given that the architecture does not have.
         """
-        if segments is not None and not hasattr(self, "segment"):
-            raise InputError("model", Fault("segments", tuple(segments.shape), "are not known here", "leave them out"))
-        x = self.token(tokens)
         if self.scale != 1.0:
             x = x * self.scale
-        if isinstance(self.position_spec, Learned):
-            x = x + self.position(positions)
-        elif isinstance(self.position_spec, Sinusoidal):
-            x = x + sinusoids(self.position_spec, positions, x.shape[-1], x.dtype)
-        if hasattr(self, "segment"):
-            x = x + (self.segment.weight[0] if segments is None else self.segment(segments))
+        if self.spec.embedding.early_width:
+            x = self.early_widening(x)
+        position = self.spec.position
+        if isinstance(position, Learned):
+            x = x + self.position(positions + position.offset if position.offset else positions)
+        elif isinstance(position, BlockPositions):
+            x = x + self.position(positions[0]) + self.block_position(positions[1])
+        elif isinstance(position, Sinusoidal):
+            x = x + sinusoids(position, positions, x.shape[-1], x.dtype)
+        for kind, name in KINDS.items():
+            if name in self._modules:
+                table = self._modules[name]
+                assert isinstance(table, Table), "a kind has a table"
+                if kind in kinds:
+                    x = x + table(kinds[kind])
+                elif kind in _USUAL:
+                    x = x + table.weight[_USUAL[kind]]
+            elif kind in kinds:
+                shape = tuple(kinds[kind].shape)
+                raise InputError("model", Fault(kind, shape, "are not known here", "leave them out"))
         if self.norm is not None:
             x = self.norm(x)
-        return functional.dropout(x, self.dropout, self.training) if self.dropout else x
+        if self.dropout:
+            x = functional.dropout(x, self.dropout, self.training)
+        return self.widening(x) if self.spec.embedding.width else x
+
+
+class Embeddings(Additions):
+    """Token vectors, and what is added to them.
+
+    Args:
+        spec: the architecture.
+    """
+
+    def __init__(self, spec: Architecture) -> None:
+        super().__init__(spec)
+        self.token = Table(spec.vocab_size, spec.d_embedding)
+
+    def forward(
+        self, tokens: Int[Tensor, "B S"], positions: Int[Tensor, "*rows S"], kinds: Mapping[str, Tensor] = {}
+    ) -> Float[Tensor, "B S D"]:
+        """The first residual stream of ids; see `Additions.add`."""
+        return self.add(self.token(tokens), positions, kinds)
 
 
 def check_ids(ids: Int[Tensor, "B S"], rows: int, field: str = "tokens") -> None:
@@ -96,6 +141,7 @@ def check_length(length: int, spec: Architecture) -> None:
     Raises:
         InputError: where they do not.
     """
-    if isinstance(spec.position, Learned) and length > spec.position.max_positions:
-        rule = f"exceeds max_positions={spec.position.max_positions}"
+    longest = spec.max_tokens
+    if longest is not None and length > longest:
+        rule = f"exceeds the {longest} learned positions"
         raise InputError("model", Fault("length", length, rule, "shorten the text"))

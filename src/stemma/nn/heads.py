@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemma.nn.embeddings import Table
 from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
 from stemma.nn.linears import Linear, Scoring
 from stemma.nn.norms import Normalise
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import LanguageModelHead, MaskedLMHead, NextSentenceHead, Pooler
+from stemma.spec.ends import (
+    LanguageModelHead,
+    MaskedLMHead,
+    NextSentenceHead,
+    Pooler,
+    ReplacedTokenHead,
+    SpanBoundaryHead,
+)
 
 
 class LanguageModelling(nn.Module):
@@ -25,11 +33,13 @@ class LanguageModelling(nn.Module):
     def __init__(self, spec: Architecture, head: LanguageModelHead) -> None:
         super().__init__()
         self.scale = spec.d_model**-0.5 if head.scaled else 1.0
-        self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
+        if spec.embedding.width:
+            self.narrowing = Linear(spec.d_model, spec.embedding.width, bias=False)
+        self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_embedding))
         self.bias = nn.Parameter(torch.empty(spec.vocab_size)) if head.bias else None
         self.scoring = Scoring()
 
-    def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"]) -> Float[Tensor, "B S V"]:
+    def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V E"]) -> Float[Tensor, "B S V"]:
         """The logits.
 
         Args:
@@ -38,9 +48,11 @@ class LanguageModelling(nn.Module):
         """
         if self.scale != 1.0:
             x = x * self.scale
+        if hasattr(self, "narrowing"):
+            x = self.narrowing(x)
         return self.scoring(x, table if self.weight is None else self.weight, self.bias)
 
-    def pack(self, table: Float[Tensor, "V D"]) -> None:
+    def pack(self, table: Float[Tensor, "V E"]) -> None:
         """Pack the table, or the matrix that stands for it."""
         self.scoring.pack(table if self.weight is None else self.weight, self.bias)
 
@@ -55,16 +67,82 @@ class MaskedModelling(nn.Module):
 
     def __init__(self, spec: Architecture, head: MaskedLMHead) -> None:
         super().__init__()
-        self.dense = Linear(spec.d_model, spec.d_model)
-        self.activation = ACTIVATION_FUNCTIONS[head.activation]
-        self.norm = Normalise(spec.norm, spec.d_model)
-        self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_model))
+        if head.dense:
+            self.dense = Linear(spec.d_model, spec.d_embedding)
+            self.activation = ACTIVATION_FUNCTIONS[head.activation]
+            self.norm = Normalise(spec.norm, spec.d_embedding)
+        self.weight = None if head.tied else nn.Parameter(torch.empty(spec.vocab_size, spec.d_embedding))
         self.bias = nn.Parameter(torch.empty(spec.vocab_size))
 
-    def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"]) -> Float[Tensor, "B S V"]:
+    def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V E"]) -> Float[Tensor, "B S V"]:
         """The logits; see `LanguageModelling.forward`."""
-        hidden = self.norm(self.activation(self.dense(x)))
+        hidden = self.norm(self.activation(self.dense(x))) if hasattr(self, "dense") else x
         return functional.linear(hidden, table if self.weight is None else self.weight, self.bias)
+
+
+class ReplacedTokens(nn.Module):
+    """One score a token, positive where it seems to have been replaced (Clark et al. 2020, section 2).
+
+    Args:
+        spec: the architecture.
+        head: its head.
+    """
+
+    def __init__(self, spec: Architecture, head: ReplacedTokenHead) -> None:
+        super().__init__()
+        self.dense = Linear(spec.d_model, spec.d_model)
+        self.activation = ACTIVATION_FUNCTIONS[head.activation]
+        self.score = Linear(spec.d_model, 1)
+
+    def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S"]:
+        """The scores of last hidden states."""
+        return self.score(self.activation(self.dense(x)))[..., 0]
+
+
+class SpanBoundaries(nn.Module):
+    """Scores of a span's tokens from what stands around it (Joshi et al. 2020, section 3.2).
+
+    Args:
+        spec: the architecture.
+        head: its head.
+    """
+
+    def __init__(self, spec: Architecture, head: SpanBoundaryHead) -> None:
+        super().__init__()
+        self.place = Table(head.max_span, head.d_place)
+        self.first = Linear(2 * spec.d_model + head.d_place, spec.d_model)
+        self.first_norm = Normalise(spec.norm, spec.d_model)
+        self.second = Linear(spec.d_model, spec.d_embedding)
+        self.second_norm = Normalise(spec.norm, spec.d_embedding)
+        self.bias = nn.Parameter(torch.empty(spec.vocab_size))
+
+    def forward(
+        self,
+        x: Float[Tensor, "B S D"],
+        spans: Int[Tensor, "B spans 2"],
+        table: Float[Tensor, "V E"],
+    ) -> Float[Tensor, "B spans places V"]:
+        """The logits of each place in each span.
+
+        Args:
+            x: last hidden states.
+            spans: position of the token before each span and of the one after it.
+            table: the embedding table.
+        """
+        rows = torch.arange(x.shape[0], device=x.device)[:, None, None]
+        around = x[rows, spans].flatten(2)
+        places = self.place.weight
+        n_rows, n_spans, n_places = *around.shape[:2], places.shape[0]
+        both = torch.cat(
+            (
+                around[:, :, None].expand(-1, -1, n_places, -1),
+                places.expand(n_rows, n_spans, -1, -1),
+            ),
+            -1,
+        )
+        hidden = self.first_norm(functional.gelu(self.first(both)))
+        hidden = self.second_norm(functional.gelu(self.second(hidden)))
+        return functional.linear(hidden, table, self.bias)
 
 
 def build_heads(spec: Architecture) -> nn.ModuleDict:
@@ -80,4 +158,8 @@ def build_heads(spec: Architecture) -> nn.ModuleDict:
                 modules[head.name] = Linear(spec.d_model, spec.d_model)
             case NextSentenceHead():
                 modules[head.name] = Linear(spec.d_model, 2)
+            case ReplacedTokenHead():
+                modules[head.name] = ReplacedTokens(spec, head)
+            case SpanBoundaryHead():
+                modules[head.name] = SpanBoundaries(spec, head)
     return nn.ModuleDict(modules)

@@ -12,7 +12,7 @@ from stemma.nn.feedforward import FeedForward
 from stemma.nn.norms import Normalise
 from stemma.nn.positions import RelativeBias
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import FanIn, Normal, XavierUniform
+from stemma.spec.training import FanIn, Normal, XavierUniform
 
 
 @torch.no_grad()

@@ -2,70 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from stemma.nn.attention import Attention
-from stemma.nn.blocks import Block
 from stemma.nn.cache import Cache, LookUp
-from stemma.nn.embeddings import Embeddings, check_ids, check_length
+from stemma.nn.embeddings import Additions, Embeddings
 from stemma.nn.feedforward import FeedForward
 from stemma.nn.heads import LanguageModelling, build_heads
+from stemma.nn.history import History
 from stemma.nn.initialize import initialise
-from stemma.nn.inputs import check_given, check_halves
+from stemma.nn.inputs import check_given, check_halves, check_prefix, check_tables
+from stemma.nn.layout import lay_out, lay_out_next
 from stemma.nn.masks import Mask
-from stemma.nn.positions import position_ids
+from stemma.nn.outputs import Inputs, Memory, Output, Record
 from stemma.nn.stacks import Stack
+from stemma.nn.task_modules import TaskModules
+from stemma.nn.two_stream import TwoStreams
+from stemma.nn.vision import VisionEncoder, check_images
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import Decoder, Encoder, EncoderDecoder, SlidingWindow
+from stemma.spec.parts import Decoder, Encoder, EncoderDecoder, Learned, Permutation
 
-
-@dataclass(frozen=True)
-class Memory:
-    """An encoder's output, as a decoder looks it up.
-
-    Args:
-        hidden: last hidden states.
-        mask: True where a position is a real token; None where all are.
-    """
-
-    hidden: Float[Tensor, "B T D"]
-    mask: Bool[Tensor, "B T"] | None = None
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a forward pass gives.
-
-    Args:
-        hidden: last hidden states; the decoder's where there are two stacks.
-        logits: scores of the vocabulary, where the architecture has a language modelling head; on request those of the
-            last position alone.
-        pooled: tanh of the pooled first position, where there is a pooler.
-        next_sentence: two scores, where there is such a head.
-        memory: the encoder's output, where there are two stacks.
-        hiddens: on request, the embeddings and each block's output; the encoder's before the decoder's.
-        attentions: on request, each attention's map, in the order of computation.
-    """
-
-    hidden: Float[Tensor, "B S D"]
-    logits: Float[Tensor, "B read V"] | None = None
-    pooled: Float[Tensor, "B D"] | None = None
-    next_sentence: Float[Tensor, "B 2"] | None = None
-    memory: Memory | None = None
-    hiddens: tuple[Tensor, ...] | None = None
-    attentions: tuple[Tensor, ...] | None = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """Where a pass puts what was asked for; nothing is kept that was not."""
-
-    hiddens: list[Tensor] | None = None
-    attentions: list[Tensor] | None = None
+_NOTHING = Record()
 
 
 class Model(nn.Module):
@@ -88,12 +49,14 @@ class Model(nn.Module):
     ) -> None:
         super().__init__()
         self.architecture = architecture
-        pattern = architecture.attention
-        self.window = pattern.window if isinstance(pattern, SlidingWindow) else None
         with torch.device("meta"):
             self.embeddings = Embeddings(architecture)
+            self.decoder_additions = Additions(architecture) if _has_own_additions(architecture) else None
             self.encoder = Stack(architecture, causal=False) if architecture.n_encoder_layers else None
             self.decoder = Stack(architecture, causal=True) if architecture.n_decoder_layers else None
+            self.vision = VisionEncoder(architecture, architecture.vision) if architecture.vision else None
+            self.two_streams = TwoStreams(architecture) if isinstance(architecture.stacks, Permutation) else None
+            self.task_modules = TaskModules(architecture, architecture.modules) if architecture.modules else None
             self.heads = build_heads(architecture)
         self.to(dtype)
         if torch.device(device).type != "meta":
@@ -107,58 +70,92 @@ class Model(nn.Module):
         *,
         mask: Bool[Tensor, "B S"] | None = None,
         segments: Int[Tensor, "B S"] | None = None,
+        languages: Int[Tensor, "B S"] | None = None,
+        tasks: Int[Tensor, "B S"] | None = None,
         documents: Int[Tensor, "B S"] | None = None,
+        prefix: Int[Tensor, " B"] | None = None,
+        places: Int[Tensor, "2 B S"] | None = None,
+        ranks: Int[Tensor, "B S"] | None = None,
+        history: History | None = None,
+        images: Float[Tensor, "images 3 height width"] | None = None,
+        spans: Int[Tensor, "B spans 2"] | None = None,
+        understanding: bool | None = None,
         decoder_tokens: Int[Tensor, "B T"] | None = None,
         decoder_mask: Bool[Tensor, "B T"] | None = None,
         cache: Cache | None = None,
         last_only: bool = False,
+        keep: int = 0,
         hiddens: bool = False,
         attentions: bool = False,
+        routings: bool = False,
     ) -> Output:
-        """One pass over a batch.
+        """One pass over a batch; what may be in it is told in `Inputs`.
 
         Args:
             tokens: ids; the encoder's where there are two stacks.
-            mask: True where a token is real rather than padding, on whichever side; all are where not given.
-            segments: number of each token's segment, for architectures with segment vectors.
-            documents: number of the document that each token belongs to, where a row holds several: attention and
-                positions then stay inside a document.
-            decoder_tokens: ids for the decoder, where there are two stacks.
-            decoder_mask: as `mask`, for the decoder.
+            mask: see `Inputs`, as for all that follows up to `decoder_mask`.
+            segments: numbers of segments.
+            languages: numbers of languages.
+            tasks: numbers of tasks.
+            documents: numbers of documents that share a row.
+            prefix: lengths that every token sees.
+            places: positions in two tables.
+            ranks: the order of a permutation.
+            history: of the segments before.
+            images: pixels.
+            spans: positions around spans.
+            understanding: whether a text is read both ways.
+            decoder_tokens: ids for the decoder.
+            decoder_mask: its real tokens.
             cache: a decoder's cache; it says by itself which slots are padding.
             last_only: logits of the last position alone.
+            keep: the most positions of the output's history; 0 for none.
             hiddens: keep every block's output.
             attentions: keep every attention map.
+            routings: keep how every router sent its tokens.
 
         Raises:
             InputError: naming what does not fit the architecture.
         """
-        check_given(
-            self.architecture.stacks,
+        inputs = Inputs(
+            tokens=tokens,
             mask=mask,
             segments=segments,
+            languages=languages,
+            tasks=tasks,
             documents=documents,
+            prefix=prefix,
+            places=places,
+            ranks=ranks,
+            history=history,
+            images=images,
+            spans=spans,
+            understanding=understanding,
             decoder_tokens=decoder_tokens,
             decoder_mask=decoder_mask,
-            cache=cache,
         )
-        record = Record([] if hiddens else None, [] if attentions else None)
+        check_given(self.architecture, inputs, cached=cache is not None, keep=keep)
+        check_tables(self.architecture, inputs)
+        record = Record([] if hiddens else None, [] if attentions else None, [] if routings else None)
         if isinstance(self.architecture.stacks, EncoderDecoder):
             assert decoder_tokens is not None, "checked above"
             memory = self.encode(tokens, mask, record=record)
-            positions, seen = self._layout(decoder_tokens, decoder_mask, None, causal=True)
-            output = self._decode(decoder_tokens, positions, seen, None, self._look_up(memory), last_only, record)
+            decoded = Inputs(decoder_tokens, mask=decoder_mask)
+            positions, seen = lay_out(self.architecture, decoded, causal=True)
+            output = self._decode(decoded, positions, seen, None, self._look_up(memory), last_only, record)
             return replace(output, memory=memory)
         if isinstance(self.architecture.stacks, Encoder):
-            positions, seen = self._layout(tokens, mask, documents, causal=False)
-            return self._encode_only(tokens, positions, seen, segments, record)
+            return self._encode_only(inputs, record)
+        if self.two_streams is not None:
+            return self._permuted(self.two_streams, inputs, keep, last_only, record)
         if cache is not None:
-            return self.decode(tokens, cache=cache, last_only=last_only, record=record)
-        positions, seen = self._layout(tokens, mask, documents, causal=True)
-        return self._decode(tokens, positions, seen, None, None, last_only, record)
+            return self.decode(tokens, cache=cache, images=images, last_only=last_only, record=record)
+        check_images(self.architecture.vision, tokens, images)
+        positions, seen = lay_out(self.architecture, inputs, causal=not inputs.understanding)
+        return self._decode(inputs, positions, seen, None, None, last_only, record)
 
     def encode(
-        self, tokens: Int[Tensor, "B S"], mask: Bool[Tensor, "B S"] | None = None, *, record: Record = Record()
+        self, tokens: Int[Tensor, "B S"], mask: Bool[Tensor, "B S"] | None = None, *, record: Record = _NOTHING
     ) -> Memory:
         """The encoder's half of a pass.
 
@@ -170,36 +167,47 @@ class Model(nn.Module):
         Raises:
             InputError: where there is no encoder.
         """
-        check_halves(self.architecture.stacks, Encoder)
-        assert self.encoder is not None, "checked above"
-        positions, seen = self._layout(tokens, mask, None, causal=False)
-        x = self.embeddings(tokens, positions)
-        hidden = self.encoder(x, positions, seen, hiddens=record.hiddens, attentions=record.attentions)
-        return Memory(hidden, mask)
+        check_halves(self.architecture, Encoder)
+        inputs = Inputs(tokens, mask=mask)
+        return Memory(self._encode(inputs, record), mask)
 
     def decode(
-        self, tokens: Int[Tensor, "B S"], *, cache: Cache, last_only: bool = False, record: Record = Record()
+        self,
+        tokens: Int[Tensor, "B S"],
+        *,
+        cache: Cache,
+        images: Float[Tensor, "images 3 height width"] | None = None,
+        last_only: bool = False,
+        record: Record = _NOTHING,
     ) -> Output:
         """The decoder's half of a pass, or the whole of a decoder's, after what the cache holds.
 
         Args:
             tokens: the next ids of each row.
             cache: from `new_cache`; appended.
+            images: pixels, with the piece that holds their tokens. One token alone is never an image's: a model may
+                write it like any other.
             last_only: logits of the last position alone.
             record: for inner use.
 
         Raises:
-            InputError: where the cache or the table of positions is full.
+            InputError: where the cache or the table of positions is full, or tokens and images do not fit.
         """
-        n_queries = tokens.shape[1]
-        cache.room_for(n_queries)
-        self._check_tokens(tokens, cache.length + n_queries - cache.first_start)
-        positions = position_ids(n_queries, cache.length, tokens.device, cache.starts)
-        seen = cache.mask(self.window, n_queries)
-        return self._decode(tokens, positions, seen, cache, cache.memory, last_only, record)
+        positions, seen = lay_out_next(self.architecture, tokens, cache)
+        inputs = Inputs(tokens, images=images)
+        if images is not None or tokens.shape[1] > 1:
+            check_images(self.architecture.vision, tokens, images)
+        return self._decode(inputs, positions, seen, cache, cache.memory, last_only, record)
 
     def new_cache(
-        self, batch: int, capacity: int, *, starts: Int[Tensor, " B"] | None = None, memory: Memory | None = None
+        self,
+        batch: int,
+        capacity: int,
+        *,
+        starts: Int[Tensor, " B"] | None = None,
+        prefix: Int[Tensor, " B"] | None = None,
+        blanks: Int[Tensor, " B"] | None = None,
+        memory: Memory | None = None,
     ) -> Cache:
         """An empty cache for this model.
 
@@ -207,12 +215,15 @@ class Model(nn.Module):
             batch: rows.
             capacity: the most positions of the decoder that it will hold.
             starts: the first slot of each row that holds a real token, where rows are padded on the left.
+            prefix: how many first tokens of each row every token of it sees; they are read together, before the rest.
+            blanks: with `BlockPositions`, the position of the blank that is filled after each row's prefix.
             memory: the encoder's output, where there are two stacks.
 
         Raises:
-            InputError: where there is no decoder, or a memory is missing or not read.
+            InputError: where there is no decoder, or something is missing or not read.
         """
-        check_halves(self.architecture.stacks, Decoder, memory=memory is not None)
+        check_halves(self.architecture, Decoder, memory=memory is not None)
+        check_prefix(self.architecture, prefix, blanks)
         weight = self.embeddings.token.weight
         return Cache(
             self.architecture,
@@ -221,6 +232,8 @@ class Model(nn.Module):
             dtype=weight.dtype,
             device=weight.device,
             starts=starts,
+            prefix=prefix,
+            blanks=blanks,
             memory=None if memory is None else self._look_up(memory),
         )
 
@@ -239,27 +252,36 @@ class Model(nn.Module):
                 module.pack(self.embeddings.token.weight)
         return self
 
-    def _encode_only(
-        self, tokens: Tensor, positions: Tensor, seen: Mask, segments: Tensor | None, record: Record
-    ) -> Output:
-        assert self.encoder is not None, "an encoder-only model has one"
-        if segments is not None and self.architecture.embedding.segments and _readable(segments):
-            check_ids(segments, self.architecture.embedding.segments, "segments")
-        x = self.embeddings(tokens, positions, segments)
-        hidden = self.encoder(x, positions, seen, hiddens=record.hiddens, attentions=record.attentions)
-        pooled = torch.tanh(self.heads["pooler"](_first(hidden, seen.keys))) if "pooler" in self.heads else None
-        return Output(
+    def _encode(self, inputs: Inputs, record: Record) -> Tensor:
+        assert self.encoder is not None, "an encoder encodes"
+        positions, seen = lay_out(self.architecture, inputs, causal=False)
+        x = self.embeddings(inputs.tokens, positions, inputs.kinds)
+        return self.encoder(x, positions, seen, **vars(record))
+
+    def _encode_only(self, inputs: Inputs, record: Record) -> Output:
+        hidden, heads, table = self._encode(inputs, record), self.heads, self.embeddings.token.weight
+        pooled = torch.tanh(heads["pooler"](_first(hidden, inputs.mask))) if "pooler" in heads else None
+        output = Output(
             hidden=hidden,
-            logits=self.heads["mlm"](hidden, self.embeddings.token.weight) if "mlm" in self.heads else None,
+            logits=heads["mlm"](hidden, table) if "mlm" in heads else None,
             pooled=pooled,
-            next_sentence=self.heads["nsp"](pooled) if "nsp" in self.heads else None,
-            hiddens=_kept(record.hiddens),
-            attentions=_kept(record.attentions),
+            next_sentence=heads["nsp"](pooled) if "nsp" in heads else None,
+            replaced=heads["replaced"](hidden) if "replaced" in heads else None,
+            spans=None if inputs.spans is None else heads["span"](hidden, inputs.spans, table),
         )
+        return record.on(output)
+
+    def _permuted(self, streams: TwoStreams, inputs: Inputs, keep: int, last_only: bool, record: Record) -> Output:
+        assert self.encoder is not None, "a permutation's stack is no decoder"
+        positions, _ = lay_out(self.architecture, inputs, causal=False)
+        x = self.embeddings(inputs.tokens, positions)
+        hidden, asked, history = streams(self.encoder, x, positions, inputs, keep, last_only, record)
+        logits = self._logits(hidden if asked is None else asked, last_only)
+        return record.on(Output(hidden=hidden, logits=logits, history=history))
 
     def _decode(
         self,
-        tokens: Tensor,
+        inputs: Inputs,
         positions: Tensor,
         seen: Mask,
         cache: Cache | None,
@@ -268,55 +290,36 @@ class Model(nn.Module):
         record: Record,
     ) -> Output:
         assert self.decoder is not None, "a decoder decodes"
-        hidden = self.decoder(
-            self.embeddings(tokens, positions),
-            positions,
-            seen,
-            cache=cache,
-            memory=memory,
-            hiddens=record.hiddens,
-            attentions=record.attentions,
-        )
-        read = hidden[:, -1:] if last_only else hidden
-        logits = self.heads["lm"](read, self.embeddings.token.weight) if "lm" in self.heads else None
-        return Output(hidden=hidden, logits=logits, hiddens=_kept(record.hiddens), attentions=_kept(record.attentions))
+        x = self.embeddings.token(inputs.tokens)
+        if self.vision is not None and inputs.images is not None:
+            x = self.vision.place(x, inputs.tokens, inputs.images)
+        additions = self.embeddings if self.decoder_additions is None else self.decoder_additions
+        x = additions.add(x, positions, inputs.kinds)
+        hidden = self.decoder(x, positions, seen, cache=cache, memory=memory, **vars(record))
+        if self.task_modules is not None:
+            hidden = self.task_modules(hidden, positions, seen, inputs, cache, record)
+        return record.on(Output(hidden=hidden, logits=self._logits(hidden, last_only)))
+
+    def _logits(self, hidden: Tensor, last_only: bool) -> Tensor | None:
+        if "lm" not in self.heads:
+            return None
+        logits: Tensor = self.heads["lm"](hidden[:, -1:] if last_only else hidden, self.embeddings.token.weight)
+        return logits
 
     def _look_up(self, memory: Memory) -> LookUp:
         assert self.decoder is not None, "a memory is looked up by a decoder"
-        crossings = [block.cross_attention for block in self.decoder.blocks if isinstance(block, Block)]
         seen = Mask(keys=memory.mask, cross=True)
         # One query stands for all: padding hides a position of the encoder from every one of them.
         scores = seen.scores(1, memory.hidden.shape[1], memory.hidden.device)
-        return LookUp(tuple(crossing.project_memory(memory.hidden) for crossing in crossings), scores)
-
-    def _layout(
-        self, tokens: Tensor, mask: Tensor | None, documents: Tensor | None, causal: bool
-    ) -> tuple[Tensor, Mask]:
-        """Positions of the tokens in their texts, and what each may see."""
-        n_queries = tokens.shape[1]
-        slots = position_ids(n_queries, 0, tokens.device)
-        positions = slots if mask is None else (mask.long().cumsum(-1) - 1).clamp(min=0)
-        if documents is not None:
-            begins = torch.ones_like(documents, dtype=torch.bool)
-            begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
-            positions = slots - torch.where(begins, slots, 0).cummax(-1).values
-        alone = mask is None and documents is None
-        self._check_tokens(tokens, n_queries if alone else None, positions)
-        return positions, Mask(causal=causal, window=self.window, keys=mask, documents=documents)
-
-    def _check_tokens(self, tokens: Tensor, length: int | None, positions: Tensor | None = None) -> None:
-        if not _readable(tokens):
-            return
-        check_ids(tokens, self.architecture.vocab_size)
-        if length is None and positions is not None:
-            length = int(positions.max()) + 1
-        if length is not None:
-            check_length(length, self.architecture)
+        blocks = self.decoder.in_order()
+        projected = {block: block.cross_attention.project_memory(memory.hidden) for block in dict.fromkeys(blocks)}
+        return LookUp(tuple(projected[block] for block in blocks), scores)
 
 
-def _readable(ids: Tensor) -> bool:
-    """Whether ids have values that can be looked at here."""
-    return not torch.compiler.is_compiling() and ids.device.type != "meta" and ids.numel() > 0
+def _has_own_additions(spec: Architecture) -> bool:
+    """Whether the second of two stacks has positions, a norm or a map of its own before its first block."""
+    learned = isinstance(spec.position, Learned) or spec.embedding.norm or spec.d_embedding != spec.d_model
+    return isinstance(spec.stacks, EncoderDecoder) and bool(learned)
 
 
 def _first(hidden: Tensor, mask: Tensor | None) -> Tensor:
@@ -324,7 +327,3 @@ def _first(hidden: Tensor, mask: Tensor | None) -> Tensor:
     if mask is None:
         return hidden[:, 0]
     return hidden[torch.arange(hidden.shape[0], device=hidden.device), mask.int().argmax(-1)]
-
-
-def _kept(tensors: list[Tensor] | None) -> tuple[Tensor, ...] | None:
-    return None if tensors is None else tuple(tensors)

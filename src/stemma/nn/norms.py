@@ -22,11 +22,13 @@ class Normalise(nn.Module):
         super().__init__()
         self.eps = spec.eps
         self.shape = (width,)
-        self.weight = nn.Parameter(torch.empty(width))
-        self.bias: nn.Parameter | None = nn.Parameter(torch.empty(width)) if isinstance(spec, LayerNorm) else None
+        self.centred = isinstance(spec, LayerNorm)
+        gain, offset = (spec.gain, spec.offset) if isinstance(spec, LayerNorm) else (True, False)
+        self.weight: nn.Parameter | None = nn.Parameter(torch.empty(width)) if gain else None
+        self.bias: nn.Parameter | None = nn.Parameter(torch.empty(width)) if offset else None
 
     def forward(self, x: Float[Tensor, "*rest D"]) -> Float[Tensor, "*rest D"]:
         """The normalised input, of the same shape."""
-        if self.bias is None:
-            return functional.rms_norm(x, self.shape, self.weight, self.eps)
-        return functional.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+        if self.centred:
+            return functional.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+        return functional.rms_norm(x, self.shape, self.weight, self.eps)

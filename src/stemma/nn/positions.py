@@ -46,36 +46,71 @@ def sinusoids(
 
 
 class Rotation(NamedTuple):
-    """Cosines, and sines with the sign of the first half turned, of each query's angles."""
+    """Cosines and sines of each query's angles; the sine of a pair's first channel has its sign turned.
 
-    cosine: Float[Tensor, "rows 1 S K"]
-    sine: Float[Tensor, "rows 1 S K"]
+    Args:
+        cosine: for the channels that are turned.
+        sine: for the same.
+        interleaved: whether neighbours are a pair.
+    """
+
+    cosine: Float[Tensor, "rows 1 S turned"]
+    sine: Float[Tensor, "rows 1 S turned"]
+    interleaved: bool = False
 
 
 def rotation(spec: Rotary, ids: Int[Tensor, "rows S"], width: int, dtype: torch.dtype) -> Rotation:
-    """Angles position * base^(-2i/K), for channel i paired with channel i + K/2 (Su et al. 2021, section 3.2.2).
+    """Angles position * base^(-2i/width) of the i-th pair of channels (Su et al. 2021, section 3.2.2).
 
     Args:
-        spec: the base.
+        spec: the base and how channels are paired.
         ids: positions.
-        width: K.
+        width: channels of a head that are turned.
         dtype: of the result; the angles are computed in at least single precision.
     """
     precise = torch.promote_types(dtype, torch.float32)
     rates = spec.base ** (-torch.arange(0, width, 2, device=ids.device, dtype=precise) / width)
     angles = (ids[..., None] * rates)[:, None]
-    cosine, sine = angles.cos(), angles.sin()
-    return Rotation(torch.cat((cosine, cosine), -1).to(dtype), torch.cat((-sine, sine), -1).to(dtype))
+    cosine, sine = (wave.to(dtype) for wave in (angles.cos(), angles.sin()))
+    if spec.layout == "halves":
+        return Rotation(torch.cat((cosine, cosine), -1), torch.cat((-sine, sine), -1))
+    return Rotation(cosine.repeat_interleave(2, -1), torch.stack((-sine, sine), -1).flatten(-2), interleaved=True)
 
 
 def rotate(x: Float[Tensor, "B heads S K"], turn: Rotation) -> Float[Tensor, "B heads S K"]:
-    """Each pair of channels turned by its angle.
+    """Each pair of channels turned by its angle; what lies beyond the turned channels stays.
 
     Args:
         x: queries or keys.
         turn: the angles.
     """
-    return torch.addcmul(x * turn.cosine, x.roll(x.shape[-1] // 2, -1), turn.sine)
+    width = turn.cosine.shape[-1]
+    part = x if width == x.shape[-1] else x[..., :width]
+    partner = part.view(*part.shape[:-1], -1, 2).flip(-1).flatten(-2) if turn.interleaved else part.roll(width // 2, -1)
+    turned = torch.addcmul(part * turn.cosine, partner, turn.sine)
+    return turned if part is x else torch.cat((turned, x[..., width:]), -1)
+
+
+def alibi(n_heads: int, n_queries: int, n_keys: int, scale: float, like: Tensor) -> Float[Tensor, "1 H S T"]:
+    """The slope of each head times the distance of key and query, negative (Press et al. 2022, section 3).
+
+    Slopes are a geometric row from 2^(-8/n) to 2^-8, n the power of two that is at most H; heads beyond it take every
+    other one of the row for 2n (their code, and BLOOM's).
+
+    Args:
+        n_heads: H.
+        n_queries: S, the last of the keys.
+        n_keys: T.
+        scale: a factor on the bias.
+        like: a tensor whose type and device the result has.
+    """
+    power = 2 ** int(math.log2(n_heads))
+    slopes = [2 ** (-8 * (head + 1) / power) for head in range(power)]
+    slopes += [2 ** (-4 * (2 * head + 1) / power) for head in range(n_heads - power)]
+    slots = torch.arange(n_keys, device=like.device)
+    distance = (slots[None] - slots[n_keys - n_queries :, None]).abs()
+    slope_H11 = torch.tensor(slopes, device=like.device, dtype=torch.float64)[:, None, None]
+    return (-scale * slope_H11 * distance)[None].to(like.dtype)
 
 
 class RelativeBias(nn.Module):

@@ -8,30 +8,29 @@ from typing import Any, TypeVar
 
 from stemma.errors import SpecError
 from stemma.spec.check import faults_of
+from stemma.spec.ends import Embedding, Head, LanguageModelHead, TaskModules, Vision
 from stemma.spec.parts import (
+    Alternating,
     Bias,
+    BlockPositions,
     Decoder,
-    Dropout,
-    Embedding,
-    Encoder,
     EncoderDecoder,
+    Experts,
     FeedForward,
     Full,
     Gated,
-    Head,
-    Initialisation,
-    LanguageModelHead,
     LayerNorm,
     Learned,
     Norm,
-    Normal,
     Pattern,
     Placement,
     Plain,
     Position,
     PostNorm,
+    SlidingWindow,
     Stacks,
 )
+from stemma.spec.training import Dropout, Initialisation, Normal
 
 HeadKind = TypeVar("HeadKind", bound=Head)
 
@@ -64,6 +63,12 @@ class Architecture:
         d_head: width of a head; d_model / n_heads where not given.
         d_ff: inner width of the feed-forward network; see `default_d_ff`.
         attention_scale: factor on the scores; d_head ** -0.5 where None.
+        experts: of which a router chooses for each token; None for one feed-forward network a block.
+        shared_layers: all blocks of a stack have the same parameters (ALBERT: Lan et al. 2020, section 3.1).
+        top_query: the last block's query is made of the next position's own vector instead of the hidden state
+            (PanGu-alpha: Zeng et al. 2021, section 2.2).
+        vision: reads images, whose patches stand among the tokens.
+        modules: small stacks for two kinds of tasks on the universal one.
 
     Raises:
         SpecError: naming every rule that the values break.
@@ -84,6 +89,11 @@ class Architecture:
     attention: Pattern = Full()
     attention_scale: float | None = None
     feedforward: FeedForward = Plain()
+    experts: Experts | None = None
+    shared_layers: bool = False
+    top_query: bool = False
+    vision: Vision | None = None
+    modules: TaskModules | None = None
     bias: Bias = Bias()
     heads: tuple[Head, ...] = (LanguageModelHead(),)
     dropout: Dropout = Dropout()
@@ -107,7 +117,7 @@ class Architecture:
 
     @property
     def n_encoder_layers(self) -> int:
-        """Blocks of the encoder; 0 where there is none."""
+        """Blocks of the encoder, or of the one stack that is no decoder; 0 where there is none."""
         return 0 if isinstance(self.stacks, Decoder) else self.n_layers
 
     @property
@@ -116,11 +126,57 @@ class Architecture:
         if isinstance(self.stacks, EncoderDecoder):
             assert self.stacks.n_decoder_layers is not None, "filled when the architecture is made"
             return self.stacks.n_decoder_layers
-        return 0 if isinstance(self.stacks, Encoder) else self.n_layers
+        return self.n_layers if isinstance(self.stacks, Decoder) else 0
+
+    @property
+    def score_scale(self) -> float:
+        """Factor on the products of queries and keys."""
+        return self.d_head**-0.5 if self.attention_scale is None else self.attention_scale
+
+    @property
+    def d_embedding(self) -> int:
+        """Width of the token embedding."""
+        return self.embedding.width or self.embedding.early_width or self.d_model
+
+    @property
+    def d_inputs(self) -> int:
+        """Width in which tokens' vectors and those of their positions and segments are added."""
+        return self.embedding.width or self.d_model
+
+    @property
+    def max_tokens(self) -> int | None:
+        """Tokens of the longest text that positions reach to; None where they know no end."""
+        match self.position:
+            case Learned(max_positions=rows, offset=offset):
+                return rows - offset
+            case BlockPositions(max_positions=rows):
+                return rows
+            case _:
+                return None
+
+    @property
+    def d_rotary(self) -> int:
+        """Channels of a head that rotary positions turn; 0 where there are none."""
+        return int(self.d_head * getattr(self.position, "fraction", 0.0))
+
+    def window(self, layer: int) -> int | None:
+        """How many of the nearest keys a block's queries see; None for all.
+
+        >>> Architecture(n_layers=2, d_model=8, n_heads=2, vocab_size=9, attention=SlidingWindow(4)).window(1)
+        4
+        """
+        pattern = self.attention
+        if isinstance(pattern, Alternating):
+            pattern = pattern.patterns[layer % len(pattern.patterns)]
+        return pattern.window if isinstance(pattern, SlidingWindow) else None
+
+    def has_experts(self, layer: int) -> bool:
+        """Whether a block has experts in place of one feed-forward network."""
+        return self.experts is not None and (layer + 1) % self.experts.every == 0
 
     @property
     def kind(self) -> str:
-        """ "encoder-only", "decoder-only" or "encoder-decoder"."""
+        """ "encoder-only", "decoder-only", "encoder-decoder" or "permutation"."""
         return self.stacks.label
 
     def head(self, kind: type[HeadKind]) -> HeadKind | None:

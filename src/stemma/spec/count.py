@@ -1,36 +1,42 @@
-"""What an architecture costs, by arithmetic alone: parameters, floating-point operations and bytes."""
+"""How many numbers an architecture learns, by arithmetic alone."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from types import MappingProxyType
 
-from stemma.errors import Fault, InputError
+from stemma.spec import recurrent
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import (
-    Encoder,
-    EncoderDecoder,
-    Gated,
+from stemma.spec.ends import (
+    Embedding,
     Head,
     LanguageModelHead,
-    LayerNorm,
-    Learned,
     MaskedLMHead,
     NextSentenceHead,
-    Parallel,
     Pooler,
+    ReplacedTokenHead,
+    SpanBoundaryHead,
+    TaskModules,
+    Vision,
+)
+from stemma.spec.parts import (
+    BlockPositions,
+    Encoder,
+    EncoderDecoder,
+    Full,
+    Gated,
+    LayerNorm,
+    Learned,
+    Parallel,
+    Permutation,
+    Plain,
     PostNorm,
+    PreNorm,
     RelativeBuckets,
-    SlidingWindow,
+    RelativeSinusoidal,
 )
 
-Lengths = int | tuple[int, int]
-"""Tokens of one sequence; (source, target) where there are two stacks."""
 
-BYTES: Mapping[str, int] = MappingProxyType({"float64": 8, "float32": 4, "bfloat16": 2, "float16": 2, "int8": 1})
-
-
-def parameters(architecture: Architecture) -> int:
+def parameters(architecture: Architecture | recurrent.Recurrent) -> int:
     """How many numbers are learned; a tied projection counts once, fixed positions not at all.
 
     >>> from stemma.spec.parts import PreNorm
@@ -40,118 +46,163 @@ def parameters(architecture: Architecture) -> int:
     return sum(parameter_table(architecture).values())
 
 
-def parameter_table(architecture: Architecture) -> Mapping[str, int]:
-    """The parameters by the part that holds them.
+def active_parameters(architecture: Architecture) -> int:
+    """Those that a token meets: of each mixture only the chosen experts.
+
+    >>> from stemma.spec.parts import Experts
+    >>> spec = Architecture(n_layers=2, d_model=8, n_heads=2, vocab_size=9, experts=Experts(4, 1))
+    >>> parameters(spec) - active_parameters(spec) == 2 * 3 * (2 * 8 * 32 + 32 + 8)
+    True
+    """
+    experts = architecture.experts
+    idle = 0 if experts is None else experts.n_experts - experts.n_active
+    return parameters(architecture) - idle * n_expert_blocks(architecture) * _feedforward(architecture)
+
+
+def parameter_table(architecture: Architecture | recurrent.Recurrent) -> Mapping[str, int]:
+    """The parameters by the part that holds them; a part that there is not is 0.
 
     A block has d_model * d_head * (2 n_heads + 2 n_kv_heads) weights in each attention and 2 d_model * d_ff in its
     feed-forward network, 3 where it is gated (Kaplan et al. 2020, table 1, with grouped and gated maps added), and
     beside these the offsets and norms, which Kaplan et al. leave out.
     """
-    d_model, n_stacks = architecture.d_model, 1 + isinstance(architecture.stacks, EncoderDecoder)
-    n_blocks = architecture.n_encoder_layers + architecture.n_decoder_layers
-    match architecture.position:
-        case Learned(max_positions=rows):
-            positions = rows * d_model
-        case RelativeBuckets(n_buckets=rows):
-            positions = n_stacks * rows * architecture.n_heads
-        case _:
-            positions = 0
-    attention = _query_weights(architecture) + _key_weights(architecture) + _attention_offsets(architecture)
-    feedforward = _feedforward_weights(architecture) + _feedforward_offsets(architecture)
-    norms = n_blocks * (1 if isinstance(architecture.placement, Parallel) else 2) + _n_cross_layers(architecture)
-    norms += 0 if isinstance(architecture.placement, PostNorm) else n_stacks
-    return {
-        "embeddings": (architecture.vocab_size + architecture.embedding.segments) * d_model,
-        "positions": positions,
-        "attention": n_blocks * attention,
-        "cross_attention": _n_cross_layers(architecture) * attention,
-        "feedforward": n_blocks * feedforward,
-        "norms": (norms + architecture.embedding.norm) * _norm_parameters(architecture),
-        "heads": sum(_head_parameters(architecture, head) for head in architecture.heads),
-    }
-
-
-def forward_flops(architecture: Architecture, tokens: Lengths, *, context: Lengths | None = None) -> int:
-    """Operations of one sequence's forward pass: matrix products and attention scores, 2 for each multiply-add.
-
-    A token costs twice the weights that it meets (Kaplan et al. 2020, section 2.1), and in each attention
-    4 * n_heads * d_head for every key, half for its score and half for its value (Hoffmann et al. 2022, appendix F).
-    Keys that a causal mask hides count, those beyond a window do not. The output projection counts at every position;
-    embeddings, norms, softmax and activations do not count.
-
-    Args:
-        architecture: what runs.
-        tokens: that are computed.
-        context: all tokens that can be attended to, those computed among them; as many as `tokens` where None. For a
-            step on a cache of n - 1 tokens, tokens=1 and context=n; with two stacks (0, 1) and (source, n).
-
-    Raises:
-        InputError: for lengths that the architecture cannot take.
-    """
-    source, target = _lengths(architecture, "tokens", tokens)
-    sources, targets = (source, target) if context is None else _lengths(architecture, "context", context)
-    if sources < source or targets < target:
-        rule = f"must hold the tokens computed, {tokens}"
-        raise InputError("forward_flops", Fault("context", context, rule, "leave it out where nothing is cached"))
-    maps = 2 * (_query_weights(architecture) + _key_weights(architecture) + _feedforward_weights(architecture))
-    key = 4 * architecture.n_heads * architecture.d_head
-    encoder = source * (maps + key * _visible(architecture, sources))
-    decoder = target * (maps + key * _visible(architecture, targets))
-    cross = 2 * (target * _query_weights(architecture) + source * _key_weights(architecture)) + key * target * sources
-    read = source if isinstance(architecture.stacks, Encoder) else target
-    return (
-        architecture.n_encoder_layers * encoder
-        + architecture.n_decoder_layers * decoder
-        + _n_cross_layers(architecture) * cross
-        + sum(_head_flops(architecture, head, read) for head in architecture.heads)
+    if isinstance(architecture, recurrent.Recurrent):
+        return recurrent.parameter_table(architecture)
+    n_stacks = 1 + isinstance(architecture.stacks, EncoderDecoder)
+    crossing = n_distinct(architecture, n_cross_layers(architecture))
+    blocks = n_distinct(architecture, architecture.n_encoder_layers) + n_distinct(
+        architecture, architecture.n_decoder_layers
     )
+    attention = query_weights(architecture) + key_weights(architecture) + _attention_offsets(architecture)
+    table = {
+        "embeddings": architecture.vocab_size * architecture.d_embedding,
+        "inputs": n_stacks * _input_parameters(architecture),
+        "positions": n_stacks * _positions(architecture),
+        "attention": blocks * (attention + _relative_weights(architecture)),
+        "cross_attention": crossing * attention,
+        "feedforward": n_dense_blocks(architecture) * _feedforward(architecture),
+        "experts": n_expert_blocks(architecture) * _expert_parameters(architecture),
+        "norms": (blocks * _norms_a_block(architecture) + crossing) * _norm(architecture, architecture.d_model),
+        "heads": sum(_head_parameters(architecture, head) for head in architecture.heads),
+        "vision": _vision_parameters(architecture),
+        "modules": _module_parameters(architecture),
+    }
+    if not isinstance(architecture.placement, PostNorm):
+        table["norms"] += n_stacks * _norm(architecture, architecture.d_model)
+    if isinstance(architecture.stacks, Permutation):
+        table["embeddings"] += architecture.d_model  # what the second stream starts from
+    return table
 
 
-def training_flops(architecture: Architecture, tokens: Lengths) -> int:
-    """Operations of one sequence's training step: backwards costs twice forwards (Hoffmann et al. 2022, appendix F)."""
-    return 3 * forward_flops(architecture, tokens)
+# --- Weights of linear maps, which costs are computed from too -------------------------------------------------------
 
 
-def weight_bytes(architecture: Architecture, dtype: str) -> int:
-    """Bytes of the parameters, all held as `dtype`, such as "bfloat16".
-
-    Raises:
-        InputError: for a dtype that is not in `BYTES`.
-    """
-    return parameters(architecture) * _bytes(dtype)
+def n_distinct(architecture: Architecture, n_layers: int) -> int:
+    """Blocks with parameters of their own among so many."""
+    return min(n_layers, 1) if architecture.shared_layers else n_layers
 
 
-def cache_bytes(architecture: Architecture, tokens: Lengths, dtype: str) -> int:
-    """Bytes of one sequence's keys and values: 2 * n_layers * n_kv_heads * d_head for each token that is still seen.
-
-    A window bounds the tokens kept; cross attention keeps the whole source; an encoder alone keeps nothing. The
-    formula is that of Shazeer 2019, section 2.4, with the groups of Ainslie et al. 2023, section 2.2.
-
-    Args:
-        architecture: what generates.
-        tokens: prompt and answer together; with two stacks the source's and the answer's.
-        dtype: that they are held as.
-
-    Raises:
-        InputError: for lengths or a dtype that cannot be.
-    """
-    source, target = _lengths(architecture, "tokens", tokens)
-    kept = _visible(architecture, target) + source
-    return 2 * architecture.n_decoder_layers * architecture.n_kv_heads * architecture.d_head * kept * _bytes(dtype)
+def n_cross_layers(architecture: Architecture) -> int:
+    """Blocks that look an encoder's output up."""
+    return architecture.n_decoder_layers if isinstance(architecture.stacks, EncoderDecoder) else 0
 
 
-def _n_cross_layers(architecture: Architecture) -> int:
-    return architecture.n_decoder_layers if architecture.n_encoder_layers else 0
+def n_expert_blocks(architecture: Architecture) -> int:
+    """Blocks with parameters of their own that have experts."""
+    depths = (n_distinct(architecture, n) for n in (architecture.n_encoder_layers, architecture.n_decoder_layers))
+    return sum(architecture.has_experts(layer) for depth in depths for layer in range(depth))
 
 
-def _query_weights(architecture: Architecture) -> int:
+def n_dense_blocks(architecture: Architecture) -> int:
+    """Blocks with parameters of their own that have one feed-forward network."""
+    depths = (architecture.n_encoder_layers, architecture.n_decoder_layers)
+    return sum(n_distinct(architecture, n) for n in depths) - n_expert_blocks(architecture)
+
+
+def query_weights(architecture: Architecture) -> int:
     """Those of the queries and of the output: what runs on the tokens that attend."""
     return 2 * architecture.d_model * architecture.n_heads * architecture.d_head
 
 
-def _key_weights(architecture: Architecture) -> int:
+def key_weights(architecture: Architecture) -> int:
     """Those of the keys and values: what runs on the tokens attended to."""
     return 2 * architecture.d_model * architecture.n_kv_heads * architecture.d_head
+
+
+def feedforward_weights(architecture: Architecture) -> int:
+    """Those of one feed-forward network."""
+    return (_n_inner(architecture) + 1) * architecture.d_model * architecture.d_ff
+
+
+def vision_tower(vision: Vision) -> Architecture:
+    """The blocks that read an image, as an architecture; its vocabulary is the one class vector."""
+    return Architecture(
+        n_layers=vision.n_layers,
+        d_model=vision.d_model,
+        n_heads=vision.n_heads,
+        d_ff=vision.d_ff,
+        vocab_size=1,
+        stacks=Encoder(),
+        position=Learned(vision.n_patches + 1),
+        embedding=Embedding(norm=True),
+        norm=LayerNorm(eps=vision.eps),
+        placement=PreNorm(),
+        attention=Full(),
+        feedforward=Plain(vision.activation),
+        heads=(),
+    )
+
+
+def module_stack(architecture: Architecture, modules: TaskModules) -> Architecture:
+    """The blocks of one task module, as an architecture; only its stack is ever built."""
+    return architecture.change(
+        top_query=False,
+        n_layers=modules.n_layers,
+        d_model=modules.d_model,
+        n_heads=modules.n_heads,
+        d_ff=modules.d_ff,
+        embedding=Embedding(),
+        experts=None,
+        vision=None,
+        modules=None,
+        heads=(),
+    )
+
+
+# --- Parts -----------------------------------------------------------------------------------------------------------
+
+
+def _positions(architecture: Architecture) -> int:
+    """Of one stack."""
+    match architecture.position:
+        case Learned(max_positions=rows):
+            # A top query is made of vectors of its own.
+            return rows * (architecture.d_inputs + architecture.top_query * architecture.d_model)
+        case RelativeBuckets(n_buckets=rows):
+            return rows * architecture.n_heads
+        case BlockPositions(max_positions=rows, max_block=inner):
+            return (rows + inner) * architecture.d_inputs
+        case _:
+            return 0
+
+
+def _input_parameters(architecture: Architecture) -> int:
+    """Of one stack: tables beside the tokens', the norm of the sum, and the map to d_model."""
+    embedding, inner = architecture.embedding, architecture.d_inputs
+    rows = embedding.segments + embedding.languages + embedding.tasks
+    table = rows * inner + embedding.norm * _norm(architecture, inner)
+    late = (embedding.width + 1) * architecture.d_model if embedding.width else 0
+    return table + late + 2 * embedding.early_width * architecture.d_model
+
+
+def _relative_weights(architecture: Architecture) -> int:
+    """In each self-attention: the map of sinusoids, two offsets a head, and what segments add (Dai et al. 2019)."""
+    inner = architecture.n_heads * architecture.d_head
+    match architecture.position:
+        case RelativeSinusoidal(segments=segments):
+            return architecture.d_model * inner + 2 * inner + segments * 3 * inner
+        case _:
+            return 0
 
 
 def _attention_offsets(architecture: Architecture) -> int:
@@ -163,63 +214,65 @@ def _n_inner(architecture: Architecture) -> int:
     return 2 if isinstance(architecture.feedforward, Gated) else 1
 
 
-def _feedforward_weights(architecture: Architecture) -> int:
-    return (_n_inner(architecture) + 1) * architecture.d_model * architecture.d_ff
+def _feedforward(architecture: Architecture) -> int:
+    offsets = architecture.bias.feedforward * (_n_inner(architecture) * architecture.d_ff + architecture.d_model)
+    return feedforward_weights(architecture) + offsets
 
 
-def _feedforward_offsets(architecture: Architecture) -> int:
-    return architecture.bias.feedforward * (_n_inner(architecture) * architecture.d_ff + architecture.d_model)
+def _expert_parameters(architecture: Architecture) -> int:
+    """Of one block: the networks and the router."""
+    n_experts = 0 if architecture.experts is None else architecture.experts.n_experts
+    return n_experts * (_feedforward(architecture) + architecture.d_model)
 
 
-def _norm_parameters(architecture: Architecture) -> int:
-    return architecture.d_model * (2 if isinstance(architecture.norm, LayerNorm) else 1)
+def _norms_a_block(architecture: Architecture) -> int:
+    return 1 if architecture.placement == Parallel(separate=False) else 2
+
+
+def _norm(architecture: Architecture, width: int) -> int:
+    norm = architecture.norm
+    return width * (norm.gain + norm.offset) if isinstance(norm, LayerNorm) else width
 
 
 def _head_parameters(architecture: Architecture, head: Head) -> int:
-    d_model, vocab_size = architecture.d_model, architecture.vocab_size
+    d_model, vocab_size, width = architecture.d_model, architecture.vocab_size, architecture.d_embedding
+    table = width * vocab_size
     match head:
         case LanguageModelHead():
-            return (not head.tied) * d_model * vocab_size + head.bias * vocab_size
+            narrowing = d_model * architecture.embedding.width
+            return narrowing + (not head.tied) * table + head.bias * vocab_size
         case MaskedLMHead():
-            dense = d_model * d_model + d_model + _norm_parameters(architecture)
-            return dense + (not head.tied) * d_model * vocab_size + vocab_size
+            dense = d_model * width + width + _norm(architecture, width)
+            return head.dense * dense + (not head.tied) * table + vocab_size
         case Pooler():
             return d_model * d_model + d_model
         case NextSentenceHead():
             return 2 * d_model + 2
+        case ReplacedTokenHead():
+            return d_model * d_model + d_model + d_model + 1
+        case SpanBoundaryHead(max_span=rows, d_place=place):
+            first, second = (2 * d_model + place) * d_model, d_model * width
+            norms = _norm(architecture, d_model) + _norm(architecture, width)
+            return rows * place + first + d_model + second + width + norms + vocab_size
 
 
-def _head_flops(architecture: Architecture, head: Head, tokens: int) -> int:
-    d_model, vocab_size = architecture.d_model, architecture.vocab_size
-    match head:
-        case LanguageModelHead():
-            return 2 * tokens * d_model * vocab_size
-        case MaskedLMHead():
-            return 2 * tokens * d_model * (d_model + vocab_size)
-        case Pooler():
-            return 2 * d_model * d_model
-        case NextSentenceHead():
-            return 2 * d_model * 2
+def _vision_parameters(architecture: Architecture) -> int:
+    """Patches, blocks, norms and the two maps to the decoder's width."""
+    vision = architecture.vision
+    if vision is None:
+        return 0
+    patches = 3 * vision.patch_size**2 * vision.d_model
+    projector = (vision.d_model + 1 + architecture.d_model + 1) * architecture.d_model
+    return patches + parameters(vision_tower(vision)) + projector
 
 
-def _visible(architecture: Architecture, tokens: int) -> int:
-    return min(tokens, architecture.attention.window) if isinstance(architecture.attention, SlidingWindow) else tokens
-
-
-def _lengths(architecture: Architecture, name: str, given: Lengths) -> tuple[int, int]:
-    """Source and target; 0 for the stack that there is not."""
-    pair = isinstance(architecture.stacks, EncoderDecoder)
-    parts = given if isinstance(given, tuple) else (given,)
-    if len(parts) != 1 + pair or any(not isinstance(part, int) or part < 0 for part in parts):
-        rule = "must be (source, target), two lengths in tokens" if pair else "must be one length in tokens"
-        remedy = f"write {name}=(128, 32)" if pair else f"write {name}=128"
-        raise InputError(architecture.kind, Fault(name, given, rule, remedy))
-    if pair:
-        return parts[0], parts[-1]
-    return (parts[0], 0) if isinstance(architecture.stacks, Encoder) else (0, parts[0])
-
-
-def _bytes(dtype: str) -> int:
-    if dtype not in BYTES:
-        raise InputError("count", Fault("dtype", dtype, "is unknown", f"use {', '.join(BYTES)}"))
-    return BYTES[dtype]
+def _module_parameters(architecture: Architecture) -> int:
+    """Two stacks, each with a map from the universal width and one back to it."""
+    modules = architecture.modules
+    if modules is None:
+        return 0
+    table = parameter_table(module_stack(architecture, modules))
+    maps = 2 * architecture.d_model * modules.d_model + architecture.d_model + modules.d_model
+    # Positions that are added to embeddings are there already.
+    biases = table["positions"] * isinstance(architecture.position, RelativeBuckets)
+    return 2 * (sum(table[part] for part in ("attention", "feedforward", "norms")) + biases + maps)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from types import MappingProxyType
 from typing import Any
 
 from stemma.errors import Fault, SpecError
-from stemma.spec.architecture import FIELDS, SIZE_FIELDS, Architecture
+from stemma.spec.architecture import Architecture
 from stemma.spec.mapping import Checkpoint
+from stemma.spec.recurrent import Recurrent
 
 Size = Mapping[str, Any]
+Shape = Architecture | Recurrent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +32,7 @@ class Family:
         traits: the architecture's fields that are not sizes.
         sizes: for each published size the fields that it fixes, the usual size first.
         checkpoint: rules for its checkpoints, where there are any.
+        shape: the class of its architectures.
         parent: the family it was derived from.
     """
 
@@ -44,11 +47,12 @@ class Family:
     traits: Mapping[str, Any]
     sizes: Mapping[str, Size]
     checkpoint: Checkpoint | None = None
+    shape: type[Shape] = Architecture
     parent: Family | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.traits) - set(FIELDS)):
-            known = ", ".join(sorted(set(FIELDS) | set(_FACTS)))
+        if unknown := sorted(set(self.traits) - set(self.fields)):
+            known = ", ".join(sorted({*self.fields, *_FACTS}))
             raise SpecError(
                 self.name, [Fault(name, self.traits[name], "is no field", f"use {known}") for name in unknown]
             )
@@ -68,9 +72,10 @@ class Family:
             SpecError: naming changes that are neither.
         """
         facts = {fact: changes.pop(fact, getattr(self, fact)) for fact in _FACTS}
-        return Family(name=name, parent=self, sizes=sizes or self.sizes, traits={**self.traits, **changes}, **facts)
+        traits = {**self.traits, **changes}
+        return Family(name=name, parent=self, sizes=sizes or self.sizes, traits=traits, shape=self.shape, **facts)
 
-    def build(self, size: str | None = None, **changes: Any) -> Architecture:
+    def build(self, size: str | None = None, **changes: Any) -> Any:
         """The architecture at a published size, or at sizes of your own.
 
         Args:
@@ -84,24 +89,32 @@ class Family:
             remedy = f"use {' or '.join(self.sizes)}"
             raise SpecError(self.name, Fault("size", size, "is not a size of this family", remedy))
         usual = next(iter(self.sizes.values()))
-        base = self.sizes[size] if size else {"vocab_size": usual["vocab_size"]} if changes else usual
+        vocabulary = {name: value for name, value in usual.items() if name == "vocab_size"}
+        base = self.sizes[size] if size else vocabulary if changes else usual
         merged = {**self.traits, **base, **changes}
         if "d_model" in changes or "n_heads" in changes:
             merged = {k: v for k, v in merged.items() if k not in ("n_kv_heads", "d_head", "d_ff") or k in changes}
-        faults = [Fault(n, merged[n], "is no field", f"use {', '.join(FIELDS)}") for n in merged if n not in FIELDS]
-        needed = [name for name in SIZE_FIELDS if name not in merged and name in _NEEDED]
+        known = ", ".join(self.fields)
+        faults = [Fault(n, merged[n], "is no field", f"use {known}") for n in merged if n not in self.fields]
+        needed = [name for name, needed in self.fields.items() if needed and name not in merged]
         faults += [Fault(n, None, "is missing", f"give {n}, or a size: {' or '.join(self.sizes)}") for n in needed]
         if faults:
             raise SpecError(self.name, faults)
         try:
-            return Architecture(**merged)
+            return self.shape(**merged)
         except SpecError as error:
             raise SpecError(self.name, error.faults) from None
 
     @property
+    def fields(self) -> Mapping[str, bool]:
+        """The fields of its architectures, and whether each has to be given."""
+        entries = fields(self.shape)
+        return {entry.name: entry.default is MISSING and entry.default_factory is MISSING for entry in entries}
+
+    @property
     def kind(self) -> str:
-        """ "encoder-only", "decoder-only" or "encoder-decoder"."""
-        return str(self.traits["stacks"].label)
+        """ "encoder-only", "decoder-only" or "encoder-decoder", which the stacks tell, or what the shape is called."""
+        return str(self.traits.get("stacks", self.shape).label)
 
     @property
     def ancestors(self) -> tuple[Family, ...]:
@@ -109,7 +122,6 @@ class Family:
         return (self.parent, *self.parent.ancestors) if self.parent else ()
 
 
-_NEEDED = ("n_layers", "d_model", "n_heads", "vocab_size")
 _FACTS = ("year", "organisation", "paper", "objective", "tokenizer", "data", "context", "checkpoint")
 
 
@@ -132,8 +144,8 @@ def diff(first: Any, second: Any) -> tuple[Change, ...]:
     """What differs between two families or two architectures, and nothing else.
 
     Args:
-        first: a `Family` or an `Architecture`.
-        second: one of the same kind.
+        first: a `Family` or an architecture.
+        second: one of the same kind; of families the shapes may differ.
 
     >>> from stemma.spec.parts import LayerNorm, RMSNorm
     >>> diff(LayerNorm(1e-5), LayerNorm(1e-6)), diff(LayerNorm(), LayerNorm())
@@ -155,8 +167,9 @@ def _flat(value: Any) -> dict[str, object]:
 
 
 def _branch(name: str, value: Any) -> dict[str, object]:
-    if isinstance(value, tuple):
-        return {key: part for head in value for key, part in _branch(f"{name}.{head.name}", head).items()}
+    if isinstance(value, tuple) and all(is_dataclass(part) for part in value):
+        named = ((getattr(part, "name", place), part) for place, part in enumerate(value))
+        return {key: entry for called, part in named for key, entry in _branch(f"{name}.{called}", part).items()}
     if not is_dataclass(value):
         return {name: value}
     return {name: type(value).__name__} | {f"{name}.{key}": part for key, part in _flat(value).items()}

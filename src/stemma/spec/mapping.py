@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from stemma.spec.parts import Head
+from stemma.spec.ends import Head
 
 # --- Configuration ---------------------------------------------------------------------------------------------------
 
@@ -29,6 +29,10 @@ class Key:
         default: their value where the key is absent.
         values: their value to ours, where the two differ; the first of several that mean the same is written.
         also: other spellings under which the key is read.
+        plus: what our number has more than theirs.
+        null: a path and the value there that a null means; null means the default where there is none.
+        same_as: their key whose value here is told by our 0.
+        zero: their value that our 0 stands for.
     """
 
     theirs: str
@@ -36,6 +40,10 @@ class Key:
     default: Any = REQUIRED
     values: Mapping[Any, Any] | None = None
     also: tuple[str, ...] = ()
+    plus: int = 0
+    null: tuple[str, Any] | None = None
+    same_as: str = ""
+    zero: int | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -88,6 +96,7 @@ class Rename:
         names: our child's name to theirs, below the prefixes; the prefixes themselves where empty.
         transposed: their matrices are stored as (in, out).
         row: their vectors are stored as matrices of one row.
+        by_head: the second axis of their matrices is two axes, the heads and the channels of each.
     """
 
     ours: str
@@ -95,6 +104,7 @@ class Rename:
     names: Mapping[str, str] = field(default_factory=dict)
     transposed: bool = False
     row: bool = False
+    by_head: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,12 +116,14 @@ class Split:
         theirs: prefix of the fused tensor.
         parts: our children, in the order in which they are fused.
         transposed: the fused matrix is stored as (in, out).
+        groups: the size that counts groups, such as "n_kv_heads", where the rows of each group lie together.
     """
 
     ours: str
     theirs: str
     parts: tuple[str, ...]
     transposed: bool = False
+    groups: str = ""
 
 
 @dataclass(frozen=True)
@@ -217,7 +229,7 @@ class Checkpoint:
         config: entries of config.json; one that stands in none of the rules is an error.
         weights: tensors; our names are those of the first variant's body and heads.
         gguf: the same for GGUF.
-        spellings: older endings of their names, and the ending that each is read as.
+        spellings: other spellings of parts of their names, and what each is read as.
         untied_by: a tensor whose presence, with other values than the embedding's, means an untied output.
     """
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
-ACTIVATIONS: tuple[Activation, ...] = ("relu", "gelu", "gelu_tanh", "silu")
+Activation = Literal["relu", "gelu", "gelu_tanh", "gelu_sigmoid", "silu"]
 
 # --- Which stacks there are ------------------------------------------------------------------------------------------
 
@@ -37,20 +36,33 @@ class EncoderDecoder:
     n_decoder_layers: int | None = None
 
 
-Stacks = Encoder | Decoder | EncoderDecoder
+@dataclass(frozen=True)
+class Permutation:
+    """One stack that sees, of a permutation of the text, what precedes a position in it (Yang et al. 2019, XLNet).
+
+    Without a permutation every position sees every other. A second stream of states, which know their own position but
+    not their own token, serves prediction (section 2.3).
+    """
+
+    label: ClassVar[str] = "permutation"
+
+
+Stacks = Encoder | Decoder | EncoderDecoder | Permutation
 
 # --- Positions -------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Learned:
-    """One trained vector a position, added to the token's (BERT, GPT-2).
+    """One trained vector a position, added to the token's (BERT, GPT-2); each of two stacks has its own table (BART).
 
     Args:
         max_positions: rows of the table.
+        offset: rows that precede that of the first position (2 in RoBERTa, BART and OPT).
     """
 
     max_positions: int
+    offset: int = 0
 
 
 @dataclass(frozen=True)
@@ -71,9 +83,14 @@ class Rotary:
 
     Args:
         base: wavelengths run from 2 pi to 2 pi * base.
+        fraction: share of a head's channels, the first ones, that are turned (GLM-4: 0.5).
+        layout: "halves" pairs channel i with i + width / 2; "interleaved" pairs neighbours, as in the paper. They
+            differ by a permutation.
     """
 
     base: float = 10_000.0
+    fraction: float = 1.0
+    layout: Literal["interleaved", "halves"] = "halves"
 
 
 @dataclass(frozen=True)
@@ -89,16 +106,59 @@ class RelativeBuckets:
     max_distance: int = 128
 
 
-Position = Learned | Sinusoidal | Rotary | RelativeBuckets
+@dataclass(frozen=True)
+class Alibi:
+    """Scores lowered in proportion to the distance, at a fixed slope a head (Press et al. 2022, section 3).
+
+    Args:
+        scaled: the bias is multiplied by the attention's scale too (Falcon's code).
+    """
+
+    scaled: bool = False
+
+
+@dataclass(frozen=True)
+class RelativeSinusoidal:
+    """Scores that add, to content on content, content on a sinusoid of the distance (Dai et al. 2019, section 3.3).
+
+    Args:
+        segments: add content on whether two positions lie in one segment (Yang et al. 2019, section 2.5).
+    """
+
+    segments: bool = False
+
+
+@dataclass(frozen=True)
+class BlockPositions:
+    """Two trained vectors: the place in the corrupted text, and the place inside a blank (Du et al. 2022, GLM, 2.3).
+
+    Args:
+        max_positions: rows of the table of places in the text.
+        max_block: rows of the table of places inside a blank; the first stands for none.
+    """
+
+    max_positions: int
+    max_block: int
+
+
+Position = Learned | Sinusoidal | Rotary | RelativeBuckets | Alibi | RelativeSinusoidal | BlockPositions
 
 # --- Normalisation ---------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class LayerNorm:
-    """Mean and variance over the channels, with a gain and an offset (Ba et al. 2016, section 3)."""
+    """Mean and variance over the channels, with a gain and an offset (Ba et al. 2016, section 3).
+
+    Args:
+        eps: added to the variance.
+        gain: whether there are trained gains (OLMo has none).
+        offset: whether there are trained offsets (PaLM and OLMo have none).
+    """
 
     eps: float = 1e-5
+    gain: bool = True
+    offset: bool = True
 
 
 @dataclass(frozen=True)
@@ -123,7 +183,13 @@ class PostNorm:
 
 @dataclass(frozen=True)
 class Parallel:
-    """x + attention(norm(x)) + feedforward(norm(x)) one norm a block, one more after the last (GPT-J, PaLM)."""
+    """x + attention(norm(x)) + feedforward(norm(x)), and one more norm after the last block (GPT-J, PaLM).
+
+    Args:
+        separate: each of the two has a norm of its own (Falcon 40B), rather than one together.
+    """
+
+    separate: bool = False
 
 
 Placement = PreNorm | PostNorm | Parallel
@@ -143,7 +209,18 @@ class SlidingWindow:
     window: int
 
 
-Pattern = Full | SlidingWindow
+@dataclass(frozen=True)
+class Alternating:
+    """Blocks take the patterns in turn (GPT-3: Brown et al. 2020, section 2.1, after Child et al. 2019).
+
+    Args:
+        patterns: that of the first block first.
+    """
+
+    patterns: tuple[Full | SlidingWindow, ...]
+
+
+Pattern = Full | SlidingWindow | Alternating
 
 
 @dataclass(frozen=True)
@@ -164,6 +241,23 @@ FeedForward = Plain | Gated
 
 
 @dataclass(frozen=True)
+class Experts:
+    """Several feed-forward networks, of which a router chooses a few for each token (Shazeer et al. 2017, section 2).
+
+    Args:
+        n_experts: networks.
+        n_active: of them run for a token.
+        every: one block in so many has experts, the last of each group; the others have one network (GShard: 2).
+        normalised: the chosen networks' probabilities are scaled to sum to 1 (Mixtral), rather than kept (Switch).
+    """
+
+    n_experts: int
+    n_active: int
+    every: int = 1
+    normalised: bool = True
+
+
+@dataclass(frozen=True)
 class Bias:
     """Which linear maps of a block add an offset.
 
@@ -179,114 +273,3 @@ class Bias:
 
 
 NO_BIAS = Bias(False, False, False)
-
-# --- Embeddings and heads --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Embedding:
-    """What happens to a token's vector before the first block, besides its position.
-
-    Args:
-        segments: rows of the table of segment vectors; 0 for none (BERT has 2).
-        norm: normalise the sum (BERT).
-        scaled: multiply the token's vector by sqrt(d_model) (Vaswani et al. 2017, section 3.4).
-    """
-
-    segments: int = 0
-    norm: bool = False
-    scaled: bool = False
-
-
-@dataclass(frozen=True)
-class LanguageModelHead:
-    """Scores of the vocabulary for the next token.
-
-    Args:
-        tied: the projection is the embedding table itself (Press and Wolf 2017).
-        bias: add an offset a word.
-        scaled: multiply the hidden state by d_model ** -0.5 first (T5 1.0).
-    """
-
-    name: ClassVar[str] = "lm"
-    tied: bool = True
-    bias: bool = False
-    scaled: bool = False
-
-
-@dataclass(frozen=True)
-class MaskedLMHead:
-    """Dense layer, activation, norm, then scores of the vocabulary with an offset (Devlin et al. 2019, appendix A).
-
-    Args:
-        activation: that of the dense layer.
-        tied: the projection is the embedding table itself.
-    """
-
-    name: ClassVar[str] = "mlm"
-    activation: Activation = "gelu"
-    tied: bool = True
-
-
-@dataclass(frozen=True)
-class Pooler:
-    """Dense layer and tanh on the first position's vector (Devlin et al. 2019)."""
-
-    name: ClassVar[str] = "pooler"
-
-
-@dataclass(frozen=True)
-class NextSentenceHead:
-    """Two scores from the pooled vector: is the second segment the next one? (Devlin et al. 2019, section 3.1)."""
-
-    name: ClassVar[str] = "nsp"
-
-
-Head = LanguageModelHead | MaskedLMHead | Pooler | NextSentenceHead
-
-# --- Training only ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Dropout:
-    """Rates of dropout while training (Srivastava et al. 2014).
-
-    Args:
-        residual: on the embeddings and on each sub-layer's output.
-        attention: on the attention probabilities.
-        feedforward: between the two maps of the feed-forward network.
-        output: on the output of a stack (T5).
-    """
-
-    residual: float = 0.0
-    attention: float = 0.0
-    feedforward: float = 0.0
-    output: float = 0.0
-
-
-@dataclass(frozen=True)
-class Normal:
-    """Weights from N(0, std), offsets zero (BERT, GPT-2).
-
-    Args:
-        std: the deviation.
-        truncated: draw again what lies beyond two deviations (BERT).
-        shrink_residual: divide the deviation of each map that ends a sub-layer by sqrt(2 * n_layers) (GPT-2, 2.3).
-    """
-
-    std: float = 0.02
-    truncated: bool = False
-    shrink_residual: bool = False
-
-
-@dataclass(frozen=True)
-class XavierUniform:
-    """Uniform with variance 2 / (fan in + fan out); embeddings N(0, d_model ** -0.5) (tensor2tensor)."""
-
-
-@dataclass(frozen=True)
-class FanIn:
-    """Normal with variance 1 / fan in, queries 1 / (d_model * d_head), embeddings N(0, 1) (T5, Mesh TensorFlow)."""
-
-
-Initialisation = Normal | XavierUniform | FanIn

@@ -1,5 +1,6 @@
 """Strings <-> ids: every kind of vocabulary behind one Tokenizer, and chat templates."""
 
+from stemma.text.characters import spell, spell_batch, spell_sentence
 from stemma.text.chat import render_chat
 from stemma.text.folder import read_tokenizer
 from stemma.text.gguf import from_gguf
@@ -21,6 +22,9 @@ __all__ = [
     "read_tokenizer",
     "render_chat",
     "save_tokenizer",
+    "spell",
+    "spell_batch",
+    "spell_sentence",
     "train",
     "truncate",
 ]

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from stemma.spec.mapping import ConfigRule, Constant, Fact, Ignore, Key, Rename, Tie, WeightRule
+from stemma.spec.mapping import ConfigRule, Constant, Fact, Ignore, Key, Rename, Split, Tie, WeightRule
 
 ACTIVATIONS: Mapping[str, str] = {
     "gelu": "gelu",
@@ -138,3 +138,19 @@ SUMMARY = (
     "summary_last_dropout",
 )
 """Entries of a classifier on top, which no language model reads."""
+
+BLOOM_BODY: tuple[WeightRule, ...] = (
+    Rename("embeddings", "@", {"token": "word_embeddings", "norm": "word_embeddings_layernorm"}),
+    Split(
+        "decoder.blocks.*.attention",
+        "@h.*.self_attention.query_key_value",
+        ("query", "key", "value"),
+        groups="n_kv_heads",
+    ),
+    Rename("decoder.blocks.*.attention", "@h.*.self_attention", {"output": "dense"}),
+    Rename("decoder.blocks.*.feedforward", "@h.*.mlp", {"up": "dense_h_to_4h", "down": "dense_4h_to_h"}),
+    Rename("decoder.norm", "@ln_f"),
+    Rename("heads.lm", "lm_head"),
+    Tie("lm_head.weight", "@word_embeddings.weight"),
+)
+"""Tensors of BLOOM and Falcon, but for the norms of a block."""

@@ -1,9 +1,9 @@
 """Decoders that a large community could open: OPT and BLOOM."""
 
 from stemma.families.gpt import GPT3
-from stemma.families.names import ACTIVATIONS, FAIRSEQ_ATTENTION
+from stemma.families.names import ACTIVATIONS, BLOOM_BODY, FAIRSEQ_ATTENTION
 from stemma.spec.ends import Embedding, LanguageModelHead
-from stemma.spec.mapping import Checkpoint, Constant, Fact, Key, Rename, Split, Tie, Variant
+from stemma.spec.mapping import Checkpoint, Constant, Fact, Key, Rename, Tie, Variant
 from stemma.spec.parts import Alibi, Full, Learned, Plain, PostNorm, PreNorm
 from stemma.spec.training import Dropout, Normal
 
@@ -117,23 +117,12 @@ BLOOM_CHECKPOINT = Checkpoint(
         Fact("eos_token_id", 2),
     ),
     weights=(
-        Rename("embeddings", "@", {"token": "word_embeddings", "norm": "word_embeddings_layernorm"}),
-        Split(
-            "decoder.blocks.*.attention",
-            "@h.*.self_attention.query_key_value",
-            ("query", "key", "value"),
-            groups="n_kv_heads",
-        ),
-        Rename("decoder.blocks.*.attention", "@h.*.self_attention", {"output": "dense"}),
-        Rename("decoder.blocks.*.feedforward", "@h.*.mlp", {"up": "dense_h_to_4h", "down": "dense_4h_to_h"}),
+        *BLOOM_BODY,
         Rename(
             "decoder.blocks.*",
             "@h.*",
             {"attention_norm": "input_layernorm", "feedforward_norm": "post_attention_layernorm"},
         ),
-        Rename("decoder.norm", "@ln_f"),
-        Rename("heads.lm", "lm_head"),
-        Tie("lm_head.weight", "@word_embeddings.weight"),
     ),
 )
 

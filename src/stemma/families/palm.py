@@ -1,9 +1,9 @@
 """Google's decoders of 2022, LaMDA and PaLM, and Falcon, which has PaLM's block."""
 
 from stemma.families.gpt import GPT3
-from stemma.families.names import ACTIVATIONS
+from stemma.families.names import ACTIVATIONS, BLOOM_BODY
 from stemma.spec.ends import LanguageModelHead
-from stemma.spec.mapping import Checkpoint, ConfigRule, Constant, Fact, Ignore, Key, Rename, Split, Tie, Variant
+from stemma.spec.mapping import Checkpoint, ConfigRule, Constant, Fact, Ignore, Key, Rename, Variant
 from stemma.spec.parts import NO_BIAS, Alibi, Full, Gated, LayerNorm, Parallel, Plain, PreNorm, RelativeBuckets, Rotary
 from stemma.spec.training import Dropout, Normal
 
@@ -84,19 +84,8 @@ def _falcon(norms: dict[str, str], *layout: ConfigRule) -> Checkpoint:
             Fact("eos_token_id", 11),
         ),
         weights=(
-            Rename("embeddings.token", "@word_embeddings"),
-            Split(
-                "decoder.blocks.*.attention",
-                "@h.*.self_attention.query_key_value",
-                ("query", "key", "value"),
-                groups="n_kv_heads",
-            ),
-            Rename("decoder.blocks.*.attention", "@h.*.self_attention", {"output": "dense"}),
-            Rename("decoder.blocks.*.feedforward", "@h.*.mlp", {"up": "dense_h_to_4h", "down": "dense_4h_to_h"}),
+            *BLOOM_BODY,
             Rename("decoder.blocks.*", "@h.*", norms),
-            Rename("decoder.norm", "@ln_f"),
-            Rename("heads.lm", "lm_head"),
-            Tie("lm_head.weight", "@word_embeddings.weight"),
             Ignore("@h.*.self_attention.rotary_emb.inv_freq"),
             Ignore("@h.*.self_attention.maybe_rotary.inv_freq"),
         ),

@@ -39,7 +39,7 @@ from stemma.text import spell, train
 from .tiny import tiny, tiny_recurrent
 
 STEPS, LAST = 200, 20
-RATES = {Architecture: 3e-3, Recurrent: 2e-2}
+RATES, BETAS = {Architecture: 3e-3, Recurrent: 2e-2}, (0.9, 0.95)
 ROWS, LENGTH, WIDTH = 128, 8, 48
 MASKED, SPAN = 0.2, 3  # the share of tokens that are masked; the length of a masked span
 VOCAB, SPELLING = 264, 9
@@ -215,7 +215,7 @@ def entropy(targets: Tensor) -> float:
 def test_200_steps_beat_the_frequencies(family: Family, figure: Callable[..., None]) -> None:
     spec = small(family)
     model, ask = network(spec), objective(spec)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=RATES[family.shape])
+    optimiser = torch.optim.AdamW(model.parameters(), lr=RATES[family.shape], betas=BETAS)
     generator, ids = torch.Generator().manual_seed(0), corpus().ids
     last: dict[str, list[tuple[float, Tensor]]] = {}
     for step in range(STEPS):

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from typing import Any
 
 from stemma.checkpoints.inert import INERT, MET_ANEW
+from stemma.checkpoints.nests import flatten, leaf, nested, nests
 from stemma.errors import CheckpointError, Fault, SpecError
 from stemma.spec.architecture import SIZE_FIELDS, Architecture
 from stemma.spec.ends import Head
@@ -44,7 +45,7 @@ def read_config(
     Raises:
         CheckpointError: naming every unknown, missing, contradictory and impossible entry.
     """
-    flat = {name: value for name, value in _flat(config, _nests(rules)).items() if not _listed(name, ignore)}
+    flat = {name: value for name, value in flatten(config, nests(rules)).items() if not _listed(name, ignore)}
     base: dict[str, Any] = {**family.traits, "heads": heads}
     reader = _Reader(flat, base)
     for rule in rules:
@@ -110,9 +111,9 @@ def write_config(
                 flat[rule.theirs] = facts.get(rule.theirs, rule.default)
     if faults:
         raise CheckpointError("config", faults)
-    flat |= {name: value for name, value in facts.items() if _leaf(name) in INERT and name not in flat}
+    flat |= {name: value for name, value in facts.items() if leaf(name) in INERT and name not in flat}
     _prove(architecture, flat, rules, family, heads, kept)
-    return _nested(flat)
+    return nested(flat)
 
 
 def differences(first: Architecture, second: Architecture) -> list[tuple[str, Any, Any]]:
@@ -204,10 +205,10 @@ class _Reader:
     def rest(self) -> None:
         """What no rule spoke of is either known to be harmless or an error."""
         for name, value in self.flat.items():
-            leaf = _leaf(name)
-            if name in self._met or leaf in MET_ANEW or leaf.startswith("_"):
+            last = leaf(name)
+            if name in self._met or last in MET_ANEW or last.startswith("_"):
                 continue
-            if leaf in INERT:
+            if last in INERT:
                 self.facts[name] = value
             else:
                 remedy = f"pass ignore=({name!r},) where it changes nothing"
@@ -286,7 +287,10 @@ def _inverse(rule: Key, ours: Any, own: Mapping[str, Any]) -> Any:
         return ours - rule.plus if rule.plus else ours
     if rule.ours == "n_kv_heads" and ours == own["n_heads"]:
         ours = 0  # as many as there are query heads: a size that was derived
-    return next((theirs for theirs, value in rule.values.items() if value == ours), _ABSENT)
+    equal = [theirs for theirs, value in rule.values.items() if value == ours]
+    # Other keys may tell the fields of a part of which this one tells the class.
+    alike = [theirs for theirs, value in rule.values.items() if is_dataclass(ours) and type(value) is type(ours)]
+    return equal[0] if equal else alike[0] if len(alike) == 1 else _ABSENT
 
 
 def _typed(value: Any, like: Any) -> Any:
@@ -313,37 +317,3 @@ def _odd(value: Any) -> bool:
 
 def _listed(name: str, patterns: Collection[str]) -> bool:
     return any(fnmatch(name, pattern) for pattern in patterns)
-
-
-def _nests(rules: Sequence[ConfigRule]) -> set[str]:
-    """Objects of their configuration into which the rules reach."""
-    names = [name for rule in rules for name in (rule.theirs, *(rule.also if isinstance(rule, Key) else ()))]
-    return {name[:place] for name in names for place, letter in enumerate(name) if letter == "."}
-
-
-def _flat(config: Mapping[str, Any], nests: Collection[str], above: str = "") -> dict[str, Any]:
-    """The entries with those of nested objects under dotted names; an empty nest says nothing."""
-    found: dict[str, Any] = {}
-    for key, value in config.items():
-        name = above + key
-        if name in nests and isinstance(value, dict):
-            found |= _flat(value, nests, f"{name}.")
-        elif name not in nests or value is not None:
-            found[name] = value
-    return found
-
-
-def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for name, value in flat.items():
-        *nests, key = name.split(".")
-        place = found
-        for nest in nests:
-            place = place.setdefault(nest, {})
-        place[key] = value
-    return found
-
-
-def _leaf(name: str) -> str:
-    """The last part of a dotted name: what is harmless is so in a nested object too."""
-    return name.rpartition(".")[2]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from functools import cache
 from math import isfinite
-from typing import TYPE_CHECKING, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin, get_type_hints
 
 from stemma.errors import Fault
 from stemma.spec.rules import rule_faults
@@ -42,7 +43,7 @@ def _size_faults(spec: Architecture, derived: frozenset[str]) -> Iterator[Fault]
 
 def type_faults(part: object, path: str = "") -> Iterator[Fault]:
     """Values not of the type that their field is declared with, or numbers too small, here and in the parts below."""
-    hints = get_type_hints(type(part))
+    hints = _hints(type(part))
     for entry in fields(part):  # type: ignore[arg-type]
         name, value, hint = f"{path}{entry.name}", getattr(part, entry.name), hints[entry.name]
         if path == "" and entry.name in _SIZES:
@@ -61,6 +62,12 @@ def type_faults(part: object, path: str = "") -> Iterator[Fault]:
         for inner in value if isinstance(value, tuple) else (value,):
             if is_dataclass(inner):
                 yield from type_faults(inner, f"{name}.{type(inner).__name__}." if inner is not value else f"{name}.")
+
+
+@cache
+def _hints(kind: type) -> dict[str, Any]:
+    """The types that a class's fields are declared with, which cost more to find than all that follows."""
+    return get_type_hints(kind)
 
 
 def _fits(value: object, hint: object) -> bool:

@@ -43,7 +43,7 @@ def _size_faults(spec: Architecture, derived: frozenset[str]) -> Iterator[Fault]
 
 def type_faults(part: object, path: str = "") -> Iterator[Fault]:
     """Values not of the type that their field is declared with, or numbers too small, here and in the parts below."""
-    hints = _hints(type(part))
+    hints = _hints(type(part))  # type: ignore[arg-type]  # a class has a hash, whatever its objects have
     for entry in fields(part):  # type: ignore[arg-type]
         name, value, hint = f"{path}{entry.name}", getattr(part, entry.name), hints[entry.name]
         if path == "" and entry.name in _SIZES:

@@ -19,7 +19,7 @@ from jaxtyping import install_import_hook
 install_import_hook(["stemma.nn", "stemma.generation"], "beartype.beartype")
 
 settings.register_profile("tests", derandomize=True, deadline=None, max_examples=20)
-settings.register_profile("check", settings.get_profile("tests"), max_examples=4)
+settings.register_profile("check", settings.get_profile("tests"), max_examples=2)
 settings.register_profile(
     "prove", deadline=None, max_examples=1000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -89,6 +89,7 @@ def test_what_is_said_to_be_absent_is(idea: Idea) -> None:
     assert [place for place in places if place.exists() or place.with_suffix(".py").exists()] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("idea", [idea for idea in IDEAS if idea.python], ids=name)
 def test_an_idea_stands_alone_and_prints_what_stands_in_its_comments(idea: Idea) -> None:
     names: dict[str, Any] = {"__name__": "example"}

@@ -19,7 +19,7 @@ from stemma.spec.parts import BlockPositions, Learned, Rotary
 from stemma.spec.pooling import Pooling
 from stemma.text import Tokenizer, train
 
-from .tiny import apart, networks, random_model, results, run, small_parts, tiny, untold
+from .tiny import apart, marked, networks, random_model, results, run, small_parts, tiny, untold
 
 TEXTS = ["the first of the texts", "another one, and longer than the first of the texts", "x"]
 
@@ -63,7 +63,7 @@ def _has_a_class(known: Family) -> bool:
 WRITABLE = [known for known in networks(Encoder, Decoder, EncoderDecoder, Permutation) if _has_a_class(known)]
 
 
-@pytest.mark.parametrize("family", WRITABLE, ids=lambda known: known.name)
+@pytest.mark.parametrize("family", marked(WRITABLE))
 def test_what_is_saved_is_loaded(family: stemma.spec.Family, tokenizer: Tokenizer, tmp_path: Path) -> None:
     first = _made(family.name, tokenizer)
     first.save(tmp_path / "saved")
@@ -81,7 +81,8 @@ def test_what_is_saved_is_loaded(family: stemma.spec.Family, tokenizer: Tokenize
 WRITERS = [known for known in networks(Decoder, EncoderDecoder) if known.traits["vision"] is None]
 
 
-@pytest.mark.parametrize("family", WRITERS, ids=lambda known: known.name)
+@pytest.mark.slow
+@pytest.mark.parametrize("family", marked(WRITERS))
 def test_the_verbs_give_what_the_parts_give(family: stemma.spec.Family, tokenizer: Tokenizer, tmp_path: Path) -> None:
     _made(family.name, tokenizer).save(tmp_path / "saved")
     lm = stemma.load(tmp_path / "saved")

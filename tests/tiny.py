@@ -52,7 +52,39 @@ def shaped(shape: type) -> list[Family]:
 
 def _each(families: list[Family]) -> pytest.MarkDecorator:
     assert families, "the tree has no such family"
-    return pytest.mark.parametrize("family", families, ids=lambda family: family.name)
+    return pytest.mark.parametrize("family", marked(families))
+
+
+def marked(families: list[Family]) -> list[Any]:
+    """The families as parameters of a test: those without a part that is not seen elsewhere run in the long tests."""
+    return [pytest.param(family, id=family.name, marks=slowly(family)) for family in families]
+
+
+def slowly(family: Family) -> list[pytest.MarkDecorator]:
+    """The mark of a family that the short tests can do without."""
+    return [] if family.shape is not Architecture or family.name in _COVER else [pytest.mark.slow]
+
+
+def _parts(family: Family) -> set[tuple[str, str]]:
+    """Each field of a family's architecture with the alternative that it has."""
+    kinds = {
+        (name, value if isinstance(value, bool) else type(value).__name__) for name, value in family.traits.items()
+    }
+    return {(name, str(kind)) for name, kind in kinds} | {("head", head.name) for head in family.traits["heads"]}
+
+
+def _cover() -> set[str]:
+    """A few families that together have every alternative of every part, the richest first."""
+    families = shaped(Architecture)
+    missing, chosen = set().union(*map(_parts, families)), set()
+    while missing:
+        richest = max(families, key=lambda family: len(_parts(family) & missing))
+        chosen.add(richest.name)
+        missing -= _parts(richest)
+    return chosen
+
+
+_COVER = _cover()
 
 
 each_family = each(Encoder, Decoder, EncoderDecoder, Permutation)

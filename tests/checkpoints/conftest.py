@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from stemma.errors import CheckpointError
 from stemma.spec import Architecture, Bias, Family, LanguageModelHead, MaskedLMHead
 from stemma.spec.mapping import Checkpoint, Key, Tie, Variant
 
-from ..tiny import formats, small_parts
+from ..tiny import formats, slowly, small_parts
 
 # All sizes differ, so that no two can be confused; two stacks differ in depth where a family has two.
 SIZES: Mapping[str, Any] = dict(n_layers=2, d_model=24, n_heads=6, d_head=4, d_ff=20, vocab_size=31)
@@ -134,12 +134,16 @@ def cases() -> Iterator[Case]:
 CASES = tuple(cases())
 
 
+def _marked(chosen: Iterable[Case]) -> list[Any]:
+    return [pytest.param(case, id=str(case), marks=slowly(case.family)) for case in chosen]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """A test that asks for `case` runs for each; one that asks for `usual` for one of each class."""
     if "case" in metafunc.fixturenames:
-        metafunc.parametrize("case", CASES, ids=str)
+        metafunc.parametrize("case", _marked(CASES))
     if "usual" in metafunc.fixturenames:
-        metafunc.parametrize("usual", [case for case in CASES if case.switch == "plain"], ids=str)
+        metafunc.parametrize("usual", _marked(case for case in CASES if case.switch == "plain"))
 
 
 @pytest.fixture(autouse=True)

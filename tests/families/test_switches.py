@@ -47,6 +47,7 @@ def alternatives(name: str) -> list[Any]:
     return [EXAMPLES[kind] if kind in EXAMPLES else kind() for kind in kinds]
 
 
+@pytest.mark.slow
 @each_family
 @pytest.mark.parametrize("name", SWITCHES)
 def test_every_family_takes_every_part(family: Family, name: str) -> None:

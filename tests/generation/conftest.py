@@ -12,7 +12,7 @@ from stemma.generation import Hypothesis, ModelStepper
 from stemma.nn import Model
 from stemma.spec import Decoder, EncoderDecoder, Family, LanguageModelHead
 
-from ..tiny import networks, small_parts
+from ..tiny import marked, networks, small_parts
 
 DECODER_START = 1
 
@@ -91,7 +91,7 @@ def build(family: Family, **changes: object) -> Model:
 WRITERS = [family for family in networks(Decoder, EncoderDecoder) if family.build().head(LanguageModelHead)]
 
 
-@pytest.fixture(scope="session", params=WRITERS, ids=[family.name for family in WRITERS])
+@pytest.fixture(scope="session", params=marked(WRITERS))
 def writer(request: pytest.FixtureRequest) -> Model:
     """A tiny model of every family that can write."""
     return build(request.param)

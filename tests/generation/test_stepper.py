@@ -45,6 +45,7 @@ def test_batch_order_and_padding_change_nothing(
     assert same(search(stepper_of(writer), PROMPTS[::-1], strategy, **options), alone[::-1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("strategy", STRATEGIES, ids=repr)
 def test_the_cache_changes_nothing(
     writer: Model, stepper_of: Callable[..., Any], uncached: Callable[..., Any], strategy: Strategy

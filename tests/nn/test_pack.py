@@ -168,6 +168,7 @@ CHANGES = [
 ]
 
 
+@pytest.mark.slow
 @each_family
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__.lstrip("_"))
 def test_a_packed_model_follows_its_weights(family: Family, change: Callable[[Model], None]) -> None:

@@ -14,7 +14,7 @@ from stemma.checkpoints import Stored, read_folder, write_folder
 from stemma.spec import EncoderDecoder
 from stemma.spec.mapping import Ignore, Tie
 
-from ..tiny import apart, random_model, random_tokens, scramble
+from ..tiny import apart, random_model, random_tokens, scramble, slowly
 from ..tolerances import FP32
 from .choices import Batch, Case, cases, ours, theirs
 
@@ -22,7 +22,11 @@ ROWS, LENGTH, TARGET = 3, 11, 9
 
 # The usual architecture of each of their classes is compared in every run; each single choice in the long ones.
 each_case = pytest.mark.parametrize(
-    "case", [pytest.param(case, marks=[pytest.mark.slow] if case.choice else []) for case in cases()], ids=str
+    "case",
+    [
+        pytest.param(case, id=str(case), marks=[pytest.mark.slow] if case.choice else slowly(case.family))
+        for case in cases()
+    ],
 )
 
 

@@ -1,5 +1,7 @@
 """BERT with fewer parameters: ALBERT shares its blocks, ELECTRA learns from every token."""
 
+from typing import Any
+
 from stemma.families.bert import BERT
 from stemma.families.names import ACTIVATIONS, BERT_BODY, BERT_CONFIG, BERT_EMBEDDINGS, SUMMARY
 from stemma.spec.ends import Embedding, MaskedLMHead, NextSentenceHead, Pooler, ReplacedTokenHead
@@ -100,7 +102,13 @@ ELECTRA_CHECKPOINT = Checkpoint(
     ),
 )
 
-_GENERATOR = dict(heads=(MaskedLMHead("gelu"),))
+
+def _factorised(width: int, **sizes: Any) -> dict[str, Any]:
+    """Sizes with a table of tokens of this width."""
+    return dict(sizes, vocab_size=30_522, embedding=Embedding(segments=2, norm=True, width=width))
+
+
+_GENERATOR = (MaskedLMHead("gelu"),)
 
 # The generator is the same network, a quarter to a third as wide, with a head that predicts masked tokens; both share
 # one table of tokens (section 3.2).
@@ -112,35 +120,12 @@ ELECTRA = BERT.derive(
     objective="replaced tokens, told from those that a small masked language model drew",
     heads=(ReplacedTokenHead(),),
     sizes={
-        "small discriminator": dict(
-            n_layers=12, d_model=256, n_heads=4, vocab_size=30_522, embedding=Embedding(2, norm=True, width=128)
-        ),
+        "small discriminator": _factorised(128, n_layers=12, d_model=256, n_heads=4),
         "base discriminator": dict(n_layers=12, d_model=768, n_heads=12, vocab_size=30_522),
         "large discriminator": dict(n_layers=24, d_model=1024, n_heads=16, vocab_size=30_522),
-        "small generator": dict(
-            _GENERATOR,
-            n_layers=12,
-            d_model=64,
-            n_heads=1,
-            vocab_size=30_522,
-            embedding=Embedding(2, norm=True, width=128),
-        ),
-        "base generator": dict(
-            _GENERATOR,
-            n_layers=12,
-            d_model=256,
-            n_heads=4,
-            vocab_size=30_522,
-            embedding=Embedding(2, norm=True, width=768),
-        ),
-        "large generator": dict(
-            _GENERATOR,
-            n_layers=24,
-            d_model=256,
-            n_heads=4,
-            vocab_size=30_522,
-            embedding=Embedding(2, norm=True, width=1024),
-        ),
+        "small generator": _factorised(128, n_layers=12, d_model=64, n_heads=1, heads=_GENERATOR),
+        "base generator": _factorised(768, n_layers=12, d_model=256, n_heads=4, heads=_GENERATOR),
+        "large generator": _factorised(1024, n_layers=24, d_model=256, n_heads=4, heads=_GENERATOR),
     },
     checkpoint=ELECTRA_CHECKPOINT,
 )

@@ -64,10 +64,7 @@ class Additions(nn.Module):
         Args:
             x: token vectors.
             positions: of each token in its text; with `BlockPositions` two tables' rows, 2 B S.
-            kinds: ids of other kinds, by their name in `KINDS`.
-
-        Raises:
-            InputError: where ids of a kind are given that the architecture does not have.
+            kinds: ids of other kinds, by their name in `KINDS`; `check_given` has refused those without a table.
         """
         if self.scale != 1.0:
             x = x * self.scale
@@ -81,16 +78,12 @@ class Additions(nn.Module):
         elif isinstance(position, Sinusoidal):
             x = x + sinusoids(position, positions, x.shape[-1], x.dtype)
         for kind, name in KINDS.items():
-            if name in self._modules:
-                table = self._modules[name]
-                assert isinstance(table, Table), "a kind has a table"
+            table = self._modules.get(name)
+            if isinstance(table, Table):
                 if kind in kinds:
                     x = x + table(kinds[kind])
                 elif kind in _USUAL:
                     x = x + table.weight[_USUAL[kind]]
-            elif kind in kinds:
-                shape = tuple(kinds[kind].shape)
-                raise InputError("model", Fault(kind, shape, "are not known here", "leave them out"))
         if self.norm is not None:
             x = self.norm(x)
         if self.dropout:

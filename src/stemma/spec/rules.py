@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from math import isqrt
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
 from stemma.errors import Fault
@@ -56,10 +57,7 @@ class Rule:
 
     def fault(self, spec: Any) -> Fault:
         """What to tell of a spec that breaks it."""
-        value: Any = spec
-        for name in self.field.split("."):
-            value = getattr(value, name)
-        return Fault(self.field, value, self.rule.format(spec=spec), self.remedy)
+        return Fault(self.field, attrgetter(self.field)(spec), self.rule.format(spec=spec), self.remedy)
 
 
 def _encoder_alone(field: str) -> Rule:

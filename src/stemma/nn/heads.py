@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -20,6 +22,22 @@ from stemma.spec.ends import (
     ReplacedTokenHead,
     SpanBoundaryHead,
 )
+
+
+class Product(NamedTuple):
+    """The last product of a head that scores the vocabulary: logits are features weight^T + bias.
+
+    A loss that needs few of the logits, or never all of them at once, takes this in their place.
+
+    Args:
+        features: what is scored, (any, E).
+        weight: the vocabulary's table, V E.
+        bias: an offset a word, V; None where there is none.
+    """
+
+    features: Tensor
+    weight: Tensor
+    bias: Tensor | None
 
 
 class LanguageModelling(nn.Module):
@@ -46,11 +64,15 @@ class LanguageModelling(nn.Module):
             x: last hidden states.
             table: the embedding table, used where the head is tied.
         """
+        return self.scoring(*self.product(x, table))
+
+    def product(self, x: Float[Tensor, "*any D"], table: Float[Tensor, "V E"]) -> Product:
+        """What is multiplied to give the logits; arguments as in `forward`."""
         if self.scale != 1.0:
             x = x * self.scale
         if hasattr(self, "narrowing"):
             x = self.narrowing(x)
-        return self.scoring(x, table if self.weight is None else self.weight, self.bias)
+        return Product(x, table if self.weight is None else self.weight, self.bias)
 
     def pack(self, table: Float[Tensor, "V E"]) -> None:
         """Pack the table, or the matrix that stands for it."""
@@ -76,8 +98,12 @@ class MaskedModelling(nn.Module):
 
     def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V E"]) -> Float[Tensor, "B S V"]:
         """The logits; see `LanguageModelling.forward`."""
+        return functional.linear(*self.product(x, table))
+
+    def product(self, x: Float[Tensor, "*any D"], table: Float[Tensor, "V E"]) -> Product:
+        """What is multiplied to give the logits."""
         hidden = self.norm(self.activation(self.dense(x))) if hasattr(self, "dense") else x
-        return functional.linear(hidden, table if self.weight is None else self.weight, self.bias)
+        return Product(hidden, table if self.weight is None else self.weight, self.bias)
 
 
 class ReplacedTokens(nn.Module):
@@ -129,6 +155,12 @@ class SpanBoundaries(nn.Module):
             spans: position of the token before each span and of the one after it.
             table: the embedding table.
         """
+        return functional.linear(*self.product(x, spans, table))
+
+    def product(
+        self, x: Float[Tensor, "B S D"], spans: Int[Tensor, "B spans 2"], table: Float[Tensor, "V E"]
+    ) -> Product:
+        """What is multiplied to give the logits; arguments as in `forward`."""
         rows = torch.arange(x.shape[0], device=x.device)[:, None, None]
         around = x[rows, spans].flatten(2)
         places = self.place.weight
@@ -142,7 +174,7 @@ class SpanBoundaries(nn.Module):
         )
         hidden = self.first_norm(functional.gelu(self.first(both)))
         hidden = self.second_norm(functional.gelu(self.second(hidden)))
-        return functional.linear(hidden, table, self.bias)
+        return Product(hidden, table, self.bias)
 
 
 def build_heads(spec: Architecture) -> nn.ModuleDict:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -12,7 +13,7 @@ from stemma.nn.attention import Attention
 from stemma.nn.cache import Cache, LookUp
 from stemma.nn.embeddings import Additions, Embeddings
 from stemma.nn.feedforward import FeedForward
-from stemma.nn.heads import LanguageModelling, build_heads
+from stemma.nn.heads import LanguageModelling, Product, build_heads
 from stemma.nn.history import History
 from stemma.nn.initialize import initialise
 from stemma.nn.inputs import check_given, check_halves, check_prefix, check_tables
@@ -27,6 +28,8 @@ from stemma.spec.architecture import Architecture
 from stemma.spec.parts import Decoder, Encoder, EncoderDecoder, Learned, Permutation
 
 _NOTHING = Record()
+# Positions whose logits are computed.
+_ALL, _LAST = slice(None), slice(-1, None)
 
 
 class Model(nn.Module):
@@ -84,6 +87,7 @@ class Model(nn.Module):
         decoder_mask: Bool[Tensor, "B T"] | None = None,
         cache: Cache | None = None,
         last_only: bool = False,
+        scores: bool = True,
         keep: int = 0,
         hiddens: bool = False,
         attentions: bool = False,
@@ -109,6 +113,7 @@ class Model(nn.Module):
             decoder_mask: its real tokens.
             cache: a decoder's cache; it says by itself which slots are padding.
             last_only: logits of the last position alone.
+            scores: whether heads score the vocabulary; a loss may ask `product` for what it needs instead.
             keep: the most positions of the output's history; 0 for none.
             hiddens: keep every block's output.
             attentions: keep every attention map.
@@ -134,6 +139,7 @@ class Model(nn.Module):
             decoder_tokens=decoder_tokens,
             decoder_mask=decoder_mask,
         )
+        scored = None if not scores else _LAST if last_only else _ALL
         check_given(self.architecture, inputs, cached=cache is not None, keep=keep)
         check_tables(self.architecture, inputs)
         record = Record([] if hiddens else None, [] if attentions else None, [] if routings else None)
@@ -142,17 +148,29 @@ class Model(nn.Module):
             memory = self.encode(tokens, mask, record=record)
             decoded = Inputs(decoder_tokens, mask=decoder_mask)
             positions, seen = lay_out(self.architecture, decoded, causal=True)
-            output = self._decode(decoded, positions, seen, None, self._look_up(memory), last_only, record)
+            output = self._decode(decoded, positions, seen, None, self._look_up(memory), scored, record)
             return replace(output, memory=memory)
         if isinstance(self.architecture.stacks, Encoder):
-            return self._encode_only(inputs, record)
+            return self._encode_only(inputs, scores, record)
         if self.two_streams is not None:
-            return self._permuted(self.two_streams, inputs, keep, last_only, record)
+            return self._permuted(self.two_streams, inputs, keep, scored, record)
         if cache is not None:
             return self.decode(tokens, cache=cache, images=images, last_only=last_only, record=record)
         check_images(self.architecture.vision, tokens, images)
         positions, seen = lay_out(self.architecture, inputs, causal=not inputs.understanding)
-        return self._decode(inputs, positions, seen, None, None, last_only, record)
+        return self._decode(inputs, positions, seen, None, None, scored, record)
+
+    def product(self, head: str, hidden: Float[Tensor, "*any D"], *others: Tensor) -> Product:
+        """The last product of a head that scores the vocabulary, for a loss that never holds all logits.
+
+        Args:
+            head: "lm", "mlm" or "span".
+            hidden: the hidden states that it is asked about.
+            others: what else the head reads.
+        """
+        asked: Any = self.heads[head]
+        product: Product = asked.product(hidden, *others, self.embeddings.token.weight)
+        return product
 
     def encode(
         self, tokens: Int[Tensor, "B S"], mask: Bool[Tensor, "B S"] | None = None, *, record: Record = _NOTHING
@@ -197,7 +215,7 @@ class Model(nn.Module):
         inputs = Inputs(tokens, images=images)
         if images is not None or tokens.shape[1] > 1:
             check_images(self.architecture.vision, tokens, images)
-        return self._decode(inputs, positions, seen, cache, cache.memory, last_only, record)
+        return self._decode(inputs, positions, seen, cache, cache.memory, _LAST if last_only else _ALL, record)
 
     def new_cache(
         self,
@@ -258,26 +276,26 @@ class Model(nn.Module):
         x = self.embeddings(inputs.tokens, positions, inputs.kinds)
         return self.encoder(x, positions, seen, **vars(record))
 
-    def _encode_only(self, inputs: Inputs, record: Record) -> Output:
+    def _encode_only(self, inputs: Inputs, scores: bool, record: Record) -> Output:
         hidden, heads, table = self._encode(inputs, record), self.heads, self.embeddings.token.weight
         pooled = torch.tanh(heads["pooler"](_first(hidden, inputs.mask))) if "pooler" in heads else None
         output = Output(
             hidden=hidden,
-            logits=heads["mlm"](hidden, table) if "mlm" in heads else None,
+            logits=heads["mlm"](hidden, table) if "mlm" in heads and scores else None,
             pooled=pooled,
             next_sentence=heads["nsp"](pooled) if "nsp" in heads else None,
             replaced=heads["replaced"](hidden) if "replaced" in heads else None,
-            spans=None if inputs.spans is None else heads["span"](hidden, inputs.spans, table),
+            spans=heads["span"](hidden, inputs.spans, table) if inputs.spans is not None and scores else None,
         )
         return record.on(output)
 
-    def _permuted(self, streams: TwoStreams, inputs: Inputs, keep: int, last_only: bool, record: Record) -> Output:
+    def _permuted(self, streams: TwoStreams, inputs: Inputs, keep: int, scored: slice | None, record: Record) -> Output:
         assert self.encoder is not None, "a permutation's stack is no decoder"
         positions, _ = lay_out(self.architecture, inputs, causal=False)
         x = self.embeddings(inputs.tokens, positions)
-        hidden, asked, history = streams(self.encoder, x, positions, inputs, keep, last_only, record)
-        logits = self._logits(hidden if asked is None else asked, last_only)
-        return record.on(Output(hidden=hidden, logits=logits, history=history))
+        hidden, asked, history = streams(self.encoder, x, positions, inputs, keep, scored == _LAST, record)
+        logits = self._logits(hidden if asked is None else asked, scored)
+        return record.on(Output(hidden=hidden, logits=logits, asked=asked, history=history))
 
     def _decode(
         self,
@@ -286,7 +304,7 @@ class Model(nn.Module):
         seen: Mask,
         cache: Cache | None,
         memory: LookUp | None,
-        last_only: bool,
+        scored: slice | None,
         record: Record,
     ) -> Output:
         assert self.decoder is not None, "a decoder decodes"
@@ -298,12 +316,12 @@ class Model(nn.Module):
         hidden = self.decoder(x, positions, seen, cache=cache, memory=memory, **vars(record))
         if self.task_modules is not None:
             hidden = self.task_modules(hidden, positions, seen, inputs, cache, record)
-        return record.on(Output(hidden=hidden, logits=self._logits(hidden, last_only)))
+        return record.on(Output(hidden=hidden, logits=self._logits(hidden, scored)))
 
-    def _logits(self, hidden: Tensor, last_only: bool) -> Tensor | None:
-        if "lm" not in self.heads:
+    def _logits(self, hidden: Tensor, scored: slice | None) -> Tensor | None:
+        if "lm" not in self.heads or scored is None:
             return None
-        logits: Tensor = self.heads["lm"](hidden[:, -1:] if last_only else hidden, self.embeddings.token.weight)
+        logits: Tensor = self.heads["lm"](hidden[:, scored], self.embeddings.token.weight)
         return logits
 
     def _look_up(self, memory: Memory) -> LookUp:

@@ -86,6 +86,7 @@ class Output:
         replaced: one score a token, where there is such a head.
         spans: scores of the vocabulary for each place of the spans that were given.
         memory: the encoder's output, where there are two stacks.
+        asked: last states of the second stream, where there are ranks.
         history: on request, what the text's next segment reads of this one and of those before.
         hiddens: on request, the embeddings and each block's output; the encoder's before the decoder's, and a text's
             before those of a second stream; a task module's, of its own width, and what it hands up come last.
@@ -100,6 +101,7 @@ class Output:
     replaced: Float[Tensor, "B S"] | None = None
     spans: Float[Tensor, "B spans places V"] | None = None
     memory: Memory | None = None
+    asked: Float[Tensor, "B asking D"] | None = None
     history: History | None = None
     hiddens: tuple[Tensor, ...] | None = None
     attentions: tuple[Tensor, ...] | None = None

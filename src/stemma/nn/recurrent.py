@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -14,6 +15,7 @@ from torch.nn import functional
 from stemma.errors import Fault, InputError
 from stemma.nn.characters import CharacterVectors
 from stemma.nn.embeddings import check_ids
+from stemma.nn.heads import Product
 from stemma.nn.lstm import State, build_cell
 from stemma.spec.recurrent import Recurrent
 from stemma.spec.recurrent_parts import (
@@ -95,9 +97,13 @@ class WordScores(nn.Module):
 
     def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"] | None) -> Float[Tensor, "B S V"]:
         """The logits; `table` is used where there is no matrix."""
+        return functional.linear(*self.product(x, table))
+
+    def product(self, x: Float[Tensor, "*any D"], table: Float[Tensor, "V D"] | None) -> Product:
+        """What is multiplied to give the logits."""
         weight = table if self.weight is None else self.weight
         assert weight is not None, "tied scores have a table of words"
-        return functional.linear(x, weight, self.bias)
+        return Product(x, weight, self.bias)
 
     def draw(self, generator: torch.Generator) -> None:
         """First values as in the code of ELMo."""
@@ -177,6 +183,7 @@ class RecurrentModel(nn.Module):
         *,
         mask: Bool[Tensor, "B S"] | None = None,
         state: States | None = None,
+        scores: bool = True,
     ) -> RecurrentOutput:
         """One pass over a batch.
 
@@ -185,6 +192,7 @@ class RecurrentModel(nn.Module):
             mask: True where a token is real rather than padding, wherever that stands; where not given all are, but
                 for words without a character.
             state: where the rows go on, from the output of an earlier pass over as many.
+            scores: whether heads score the vocabulary; a loss may ask `product` for what it needs instead.
 
         Raises:
             InputError: naming what does not fit the architecture.
@@ -193,16 +201,27 @@ class RecurrentModel(nn.Module):
         if mask is None and isinstance(self.architecture.tokens, Characters):
             mask = tokens.ne(0).any(-1)
         if mask is None or bool(mask.all()):
-            return self._run(tokens, None, state)
+            return self._run(tokens, None, state, scores)
         if not bool(mask.any(1).all()):
             empty = f"row {int(mask.any(1).int().argmin())}"
             raise InputError("model", Fault("mask", empty, "has no real token", "leave the row out"))
         # Every direction reads a row's real tokens first; what follows them reaches none of them.
         order = mask.int().argsort(dim=1, descending=True, stable=True)
-        output = self._run(_take(tokens, order), _take(mask, order), state)
+        output = self._run(_take(tokens, order), _take(mask, order), state, scores)
         return _rearranged(output, order.argsort(dim=1), mask)
 
-    def _run(self, tokens: Tensor, mask: Tensor | None, state: States | None) -> RecurrentOutput:
+    def product(self, head: str, hidden: Float[Tensor, "*any D"]) -> Product:
+        """The last product of a head that scores the vocabulary, for a loss that never holds all logits.
+
+        Args:
+            head: "lm".
+            hidden: one direction's outputs of the last layer.
+        """
+        asked: Any = self.heads[head]
+        product: Product = asked.product(hidden, self._table())
+        return product
+
+    def _run(self, tokens: Tensor, mask: Tensor | None, state: States | None, scores: bool) -> RecurrentOutput:
         spec, rates = self.architecture, self.architecture.dropout
         turn = _turning(mask)
         whole = tokens if isinstance(spec.tokens, Vectors) else self.embeddings(tokens)
@@ -220,19 +239,22 @@ class RecurrentModel(nn.Module):
             whole = torch.cat([own[0], *map(turn, own[1:])], -1)
             layers.append(whole)
             states.append(tuple(after for _, after in given))
-        return self._read(self._dropping(rates.output)(whole), tuple(layers), tuple(states))
+        return self._read(self._dropping(rates.output)(whole), tuple(layers), tuple(states), scores)
 
-    def _read(self, hidden: Tensor, layers: tuple[Tensor, ...], states: States) -> RecurrentOutput:
+    def _read(self, hidden: Tensor, layers: tuple[Tensor, ...], states: States, scores: bool) -> RecurrentOutput:
         """What the heads make of the layers."""
-        scores: list[Tensor | None] = []
-        if "lm" in self.heads:
-            tied = self.architecture.head(TiedScores)
-            table = self.embeddings.weight if tied and isinstance(self.embeddings, WordVectors) else None
+        scored: list[Tensor | None] = []
+        if "lm" in self.heads and scores:
             halves = hidden.chunk(self.architecture.n_directions, -1)
-            scores = [self.heads["lm"](half, table) for half in halves]
-        logits, backward_logits = [*scores, None, None][:2]
+            scored = [self.heads["lm"](half, self._table()) for half in halves]
+        logits, backward_logits = [*scored, None, None][:2]
         mixed = self.heads["mix"](layers) if "mix" in self.heads else None
         return RecurrentOutput(hidden, layers, states, logits, backward_logits, mixed)
+
+    def _table(self) -> Tensor | None:
+        """That of words, where it scores them too."""
+        tied = self.architecture.head(TiedScores)
+        return self.embeddings.weight if tied and isinstance(self.embeddings, WordVectors) else None
 
     def _dropping(self, rate: float) -> Callable[[Tensor], Tensor]:
         """Dropout at a rate; one mask for all positions where it is locked (Merity et al. 2017, section 4.2)."""

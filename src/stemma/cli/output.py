@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from stemma.pretrained import Pretrained
+    from stemma.text import Tokenizer
 
 Result = TypeVar("Result")
 
@@ -78,6 +79,18 @@ def open_model(name: str, dtype: str = "float32") -> Pretrained:
         from stemma.pretrained import load
 
         return load(name, dtype=dtype)
+
+
+def open_tokenizer(name: str) -> Tokenizer:
+    """The tokenizer of a model, without its weights where it has a file of its own."""
+    from stemma.checkpoints import locate
+    from stemma.text import read_tokenizer
+
+    path = locate(name).path
+    tokenizer = read_tokenizer(path) if path.is_dir() else open_model(name).tokenizer
+    if tokenizer is None:
+        raise InputError(name, Fault("--tokenizer", name, "holds no tokenizer", "name a folder with tokenizer.json"))
+    return tokenizer
 
 
 def write(command: str, option: str, path: Path, save: Callable[[BinaryIO], object]) -> None:

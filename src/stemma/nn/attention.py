@@ -14,6 +14,7 @@ from stemma.nn.cache import LayerCache
 from stemma.nn.linears import Fused, Linear
 from stemma.nn.masks import Mask, Scores
 from stemma.nn.positions import Rotation, rotate
+from stemma.nn.products import attend_by_products, serves
 from stemma.nn.relative import Distances, Relative
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import RelativeSinusoidal
@@ -42,6 +43,8 @@ def attend(
         spans = [band.block.keys for band in scores.bands]
         parts = zip(queries, stretches(key, spans), stretches(value, spans), scores.bands, strict=True)
         return torch.cat([attend(q, k, v, band.scores, scale, dropout) for q, k, v, band in parts], 2)
+    if serves(query, key):
+        return attend_by_products(query, key, value, scores, scale, dropout)
     rows, n_heads, n_queries, width = query.shape
     groups = key.shape[1]
     bias = scores.bias

@@ -140,6 +140,11 @@ class Fused:
         if self._packed.serves(self._parts):
             product = self._packed(x)
             return (product,) if len(self._names) == 1 else torch.split_with_sizes(product, self._packed.widths, -1)
+        if len(self._names) > 1 and torch.compiler.is_compiling() and (parts := self._parts()) is not None:
+            # A compiler lays the matrices side by side while it turns them to the precision of the product.
+            bias = torch.cat(list(parts.biases)) if parts.biases else None
+            product = functional.linear(x, torch.cat(list(parts.weights)), bias)
+            return torch.split_with_sizes(product, [len(weight) for weight in parts.weights], -1)
         return tuple(getattr(self._owner, name)(x) for name in self._names)
 
     def _parts(self) -> Parts | None:

@@ -14,7 +14,7 @@ from stemma.objectives.objective import Objective, Setting
 from stemma.spec.architecture import Architecture
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.parts import Decoder
-from stemma.spec.recurrent_parts import Scores, TiedScores
+from stemma.spec.recurrent_parts import Scores, TiedScores, Words
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,8 @@ class CausalLM(Objective):
         if isinstance(spec, Architecture):
             able = isinstance(spec.stacks, Decoder) and spec.head(LanguageModelHead) is not None
         else:
-            able = spec.head(Scores) is not None or spec.head(TiedScores) is not None
+            # What is spelt, or a vector, is no id that could be asked for.
+            able = isinstance(spec.tokens, Words) and bool(spec.head(Scores) or spec.head(TiedScores))
         if able:
             return []
         return [Fault("objective", self.name, f"is not for a network that is {spec.kind}", "use a decoder's spec")]

@@ -14,6 +14,7 @@ from stemma.data import Reading, Row
 from stemma.errors import Fault
 from stemma.nn import Model, RecurrentModel
 from stemma.nn.experts import load_balancing_loss, router_z_loss
+from stemma.nn.heads import Product
 from stemma.objectives.cross_entropy import summed_cross_entropy
 from stemma.objectives.example import Asked, Batch, Example
 from stemma.objectives.vocabulary import Vocabulary
@@ -44,6 +45,8 @@ class Objective:
 
     Args:
         weight: of this objective's terms in the sum.
+        copies: how many epochs draw anew before the first one's draws return (BERT's static masks have 10); None for
+            draws that never do.
     """
 
     name: ClassVar[str]
@@ -52,14 +55,23 @@ class Objective:
     """Whether it only sets texts beside one another, so that an objective which corrupts them can share its pass."""
 
     weight: float = 1.0
+    copies: int | None = None
 
     def faults(self, setting: Setting) -> list[Fault]:
         """What this network or vocabulary lacks, or which of the objective's values break a rule."""
         return []
 
+    def takes(self, length: int) -> int:
+        """How many tokens of the corpus make a row of which the network reads `length`."""
+        return length
+
+    def given(self, spec: Shape) -> Mapping[str, Any]:
+        """What the network reads beside a batch that is the same for all rows."""
+        return {}
+
     def arrange(self, row: Row, setting: Setting, draws: np.random.Generator) -> Example:
         """The row's pieces as tokens, each piece a document of its own."""
-        return laid_out(row)
+        return laid_out(row, setting.spec)
 
     def corrupt(self, example: Example, setting: Setting, draws: np.random.Generator) -> Example:
         """The same row as the network sees it, and what it is asked about it."""
@@ -84,21 +96,34 @@ class Objective:
             companions: what `companions` gave.
             batch: of rows that this objective prepared.
         """
-        return read_losses(model, batch)
+        return read_losses(model, batch, self.given(model.architecture))
 
 
-def laid_out(row: Row) -> Example:
-    """A row's pieces, one after the other, each a document of its own."""
+def laid_out(row: Row, spec: Shape) -> Example:
+    """A row's pieces, one after the other, each a document of its own; with its language where the network reads it."""
     ids = [piece.ids for piece in row.pieces]
-    numbers = np.repeat(np.arange(len(ids)), [len(part) for part in ids])
-    return Example({"tokens": np.concatenate(ids), "documents": numbers})
+    lengths = [len(part) for part in ids]
+    inputs = {"tokens": np.concatenate(ids), "documents": np.repeat(np.arange(len(ids)), lengths)}
+    if isinstance(spec, Architecture) and spec.embedding.languages:
+        inputs["languages"] = np.repeat([piece.languages[0] for piece in row.pieces], lengths)
+    return Example(inputs)
 
 
-def read_losses(model: Any, batch: Batch) -> dict[str, Tensor]:
-    """One pass of the model and what each term of the batch costs, with what experts add."""
+def read_losses(
+    model: Any, batch: Batch, given: Mapping[str, Any] | None = None, readers: Mapping[str, Reader] | None = None
+) -> dict[str, Tensor]:
+    """One pass of the model and what each term of the batch costs, with what experts add.
+
+    Args:
+        model: the network.
+        batch: what it reads, and what it is asked.
+        given: what it reads beside that is the same for all rows.
+        readers: of each term; the usual ones where not given.
+    """
     experts = isinstance(model.architecture, Architecture) and model.architecture.experts is not None
-    output = model(**batch.inputs, scores=False, **({"routings": True} if experts else {}))
-    losses = {term: READERS[term](model, output, batch, asked) for term, asked in batch.asked.items()}
+    output = model(**batch.inputs, **(given or {}), scores=False, **({"routings": True} if experts else {}))
+    known = READERS if readers is None else readers
+    losses = {term: known[term](model, output, batch, asked) for term, asked in batch.asked.items()}
     if experts:
         # A mean over tokens, counted as often as there are targets: so that batches of any size add up alike.
         n_targets = sum(len(asked) for asked in batch.asked.values())
@@ -118,37 +143,56 @@ def counts(batch: Batch) -> dict[str, int]:
 
 
 Reader = Callable[[Any, Any, Batch, Asked], Tensor]
+Scored = Callable[[Any, Any, Batch, Asked], Product]
 
 
-def _scored(model: Model, hidden: Tensor, asked: Asked) -> Tensor:
+def _scored(model: Model, hidden: Tensor, asked: Asked) -> Product:
     """Of tokens, by whichever head scores the vocabulary, at chosen positions alone."""
     head = "mlm" if "mlm" in model.heads else "lm"
-    return summed_cross_entropy(*model.product(head, hidden[asked.rows, asked.places]), asked.ids)
+    return model.product(head, hidden[asked.rows, asked.places])
 
 
-def _read_hidden(model: Any, output: Any, batch: Batch, asked: Asked) -> Tensor:
+def _of_hidden(model: Any, output: Any, batch: Batch, asked: Asked) -> Product:
     if isinstance(model.architecture, Architecture):
         return _scored(model, output.hidden, asked)
-    return _read_direction(0, model, output, asked)
+    return _of_direction(0, model, output, asked)
 
 
-def _read_before(model: Any, output: Any, batch: Batch, asked: Asked) -> Tensor:
-    return _read_direction(1, model, output, asked)
+def _of_before(model: Any, output: Any, batch: Batch, asked: Asked) -> Product:
+    return _of_direction(1, model, output, asked)
 
 
-def _read_direction(number: int, model: RecurrentModel, output: Any, asked: Asked) -> Tensor:
+def _of_direction(number: int, model: RecurrentModel, output: Any, asked: Asked) -> Product:
     half = output.hidden.chunk(model.architecture.n_directions, -1)[number]
-    return summed_cross_entropy(*model.product("lm", half[asked.rows, asked.places]), asked.ids)
+    return model.product("lm", half[asked.rows, asked.places])
 
 
-def _read_permuted(model: Any, output: Any, batch: Batch, asked: Asked) -> Tensor:
+def _of_permuted(model: Any, output: Any, batch: Batch, asked: Asked) -> Product:
     return _scored(model, output.asked, asked)
 
 
-def _read_spans(model: Any, output: Any, batch: Batch, asked: Asked) -> Tensor:
+def _of_spans(model: Any, output: Any, batch: Batch, asked: Asked) -> Product:
     product = model.product("span", output.hidden, batch.inputs["spans"])
     chosen = product.features[asked.rows, asked.places[:, 0], asked.places[:, 1]]
-    return summed_cross_entropy(chosen, product.weight, product.bias, asked.ids)
+    return Product(chosen, product.weight, product.bias)
+
+
+PRODUCTS: Mapping[str, Scored] = {
+    "next": _of_hidden,
+    "before": _of_before,
+    "masked": _of_hidden,
+    "text": _of_hidden,
+    "permuted": _of_permuted,
+    "boundaries": _of_spans,
+}
+"""The last product of each term that asks for tokens, by its name."""
+
+
+def _cost_of(scored: Scored) -> Reader:
+    def read(model: Any, output: Any, batch: Batch, asked: Asked) -> Tensor:
+        return summed_cross_entropy(*scored(model, output, batch, asked), asked.ids)
+
+    return read
 
 
 def _read_sentence(model: Any, output: Any, batch: Batch, asked: Asked) -> Tensor:
@@ -161,14 +205,9 @@ def _read_replaced(model: Any, output: Any, batch: Batch, asked: Asked) -> Tenso
 
 
 READERS: Mapping[str, Reader] = {
-    "next": _read_hidden,
-    "before": _read_before,
-    "masked": _read_hidden,
-    "text": _read_hidden,
-    "permuted": _read_permuted,
-    "boundaries": _read_spans,
+    **{term: _cost_of(scored) for term, scored in PRODUCTS.items()},
     "sentence": _read_sentence,
     "order": _read_sentence,
     "replaced": _read_replaced,
 }
-"""How each term reads its predictions, by its name."""
+"""What each term costs, by its name."""

@@ -34,6 +34,15 @@ class Pass:
         """How rows are read: as the first objective says."""
         return self.objectives[0].reads
 
+    @property
+    def copies(self) -> int | None:
+        """Epochs after which the draws about a row return; None where they never do."""
+        return next((one.copies for one in self.objectives if one.copies is not None), None)
+
+    def takes(self, length: int) -> int:
+        """How many tokens of the corpus make a row of which the network reads `length`; see `Objective.takes`."""
+        return min(objective.takes(length) for objective in self.objectives)
+
     def prepare(self, row: Row, setting: Setting) -> Example:
         """What becomes of a row; the same whenever it is asked for."""
         draws = row.draws()

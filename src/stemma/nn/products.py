@@ -1,0 +1,72 @@
+"""Attention as plain products, for compiled training on a processor."""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from stemma.nn.masks import Scores
+
+# Queries that are scored together; measured on two cores: fewer lose speed in the products, more gain less from what
+# a causal mask hides.
+BLOCK = 128
+# Beyond so many keys the probabilities of a block no longer stay in the cache.
+MOST_KEYS = 2048
+
+
+def serves(query: Tensor, key: Tensor) -> bool:
+    """Whether products beat the fused kernel here: its backward pass on a processor is half as fast."""
+    trained = torch.compiler.is_compiling() and torch.is_grad_enabled()
+    return trained and query.device.type == "cpu" and query.shape[2] > 1 and key.shape[2] <= MOST_KEYS
+
+
+def attend_by_products(
+    query: Float[Tensor, "B H S K"],
+    key: Float[Tensor, "B G T K"],
+    value: Float[Tensor, "B G T K"],
+    scores: Scores,
+    scale: float,
+    dropout: float,
+) -> Float[Tensor, "B H S K"]:
+    """softmax(scale Q K^T + bias) V in blocks of queries, which read no key that all of them are to ignore.
+
+    Args:
+        query: B H S K.
+        key: B G T K.
+        value: B G T K.
+        scores: without bands.
+        scale: the factor on the products.
+        dropout: rate at which probabilities are dropped.
+    """
+    shared = query.shape[1] // key.shape[1]
+    if shared > 1:
+        key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
+    n_queries, n_keys = query.shape[2], key.shape[2]
+    mixed = []
+    for start in range(0, n_queries, BLOCK):
+        stop = min(start + BLOCK, n_queries)
+        end = stop if scores.causal else n_keys
+        bias = scores.bias
+        if bias is not None and bias.shape[2] > 1:
+            bias = bias[:, :, start:stop]
+        parts = query[:, :, start:stop], key[:, :, :end], value[:, :, :end]
+        mixed.append(checkpoint(_mix, *parts, bias, scores.causal, scale, dropout, use_reentrant=False))
+    return torch.cat(mixed, 2)
+
+
+def _mix(
+    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, causal: bool, scale: float, dropout: float
+) -> Tensor:
+    """What some queries gather; its probabilities are not kept, but made once more for the gradient."""
+    added = (query @ key.mT).float() * scale
+    if causal:
+        n_queries, n_keys = added.shape[2:]
+        slots = torch.arange(n_keys, device=added.device)
+        added = added.masked_fill(slots > slots[n_keys - n_queries :, None], -torch.inf)
+    elif bias is not None:
+        added = added.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else added + bias
+    weights = added.softmax(-1).to(value.dtype)
+    return functional.dropout(weights, dropout, dropout > 0) @ value

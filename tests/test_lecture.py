@@ -19,7 +19,7 @@ BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 SOURCE = re.compile(r"\]\((\.\./src/stemma/[^)#]+\.py)\)")
 ABSENT = re.compile(r"^\*\*Not there yet:\*\* (.+(?:\n.+)*)", re.MULTILINE)
 NUMBER = re.compile(r"(?:^|\s)(\d{1,2}) ")
-PACKAGE = re.compile(r"`stemma\.(\w+)`")
+PLACE = re.compile(r"`stemma\.([\w.]+)`")
 
 
 class Idea(NamedTuple):
@@ -32,8 +32,8 @@ class Idea(NamedTuple):
 
     @property
     def absent(self) -> list[str]:
-        """The packages that will hold what is not there yet."""
-        return [package for note in ABSENT.findall(self.text) for package in PACKAGE.findall(note)]
+        """The packages and modules that will hold what is not there yet, as paths."""
+        return [name.replace(".", "/") for note in ABSENT.findall(self.text) for name in PLACE.findall(note)]
 
     @property
     def python(self) -> list[str]:
@@ -80,12 +80,12 @@ def test_an_idea_is_held_by_a_file_and_shown_or_said_to_be_absent(idea: Idea) ->
     assert [file for file in files if not (PAGE.parent / file).is_file()] == []
     assert idea.absent or files
     assert idea.absent or BLOCK.search(idea.text)
-    assert ("not there yet" in idea.text.lower()) == bool(idea.absent), "a note names the package that will hold it"
+    assert ("not there yet" in idea.text.lower()) == bool(idea.absent), "a note names the place that will hold it"
 
 
 @pytest.mark.parametrize("idea", [idea for idea in IDEAS if idea.absent], ids=name)
 def test_what_is_said_to_be_absent_is(idea: Idea) -> None:
-    places = [ROOT / "src" / "stemma" / package for package in idea.absent]
+    places = [ROOT / "src" / "stemma" / path for path in idea.absent]
     assert [place for place in places if place.exists() or place.with_suffix(".py").exists()] == []
 
 

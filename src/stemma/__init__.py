@@ -7,6 +7,25 @@ if TYPE_CHECKING:
     from stemma import families, generation, nn, spec, text
     from stemma.generation import Beam, DiverseBeam, Greedy, Sample, StochasticBeam
     from stemma.nn import Model, deepen
+    from stemma.objectives import (
+        BlankInfilling,
+        CausalLM,
+        Denoising,
+        Distillation,
+        Imitation,
+        MaskedLM,
+        NextSentence,
+        PermutationLM,
+        PrefixLM,
+        ReplacedTokens,
+        SentenceOrder,
+        SpanCorruption,
+        SpanLM,
+        Translation,
+        TranslationLM,
+        TwoDirections,
+        WholeWordLM,
+    )
     from stemma.pretrained import Pretrained, load
     from stemma.spec import (
         Architecture,
@@ -23,12 +42,32 @@ if TYPE_CHECKING:
         SlidingWindow,
     )
     from stemma.text import Tokenizer
+    from stemma.training import Run
 
 # Where each public name lives; it is imported when it is first used, so that `import stemma` costs nothing.
 _HOMES = {
     "stemma": ("families", "generation", "nn", "spec", "text"),
     "stemma.generation": ("Beam", "DiverseBeam", "Greedy", "Sample", "StochasticBeam"),
     "stemma.nn": ("Model", "deepen"),
+    "stemma.objectives": (
+        "BlankInfilling",
+        "CausalLM",
+        "Denoising",
+        "Distillation",
+        "Imitation",
+        "MaskedLM",
+        "NextSentence",
+        "PermutationLM",
+        "PrefixLM",
+        "ReplacedTokens",
+        "SentenceOrder",
+        "SpanCorruption",
+        "SpanLM",
+        "Translation",
+        "TranslationLM",
+        "TwoDirections",
+        "WholeWordLM",
+    ),
     "stemma.pretrained": ("Pretrained", "load"),
     "stemma.spec": (
         "Architecture",
@@ -45,6 +84,7 @@ _HOMES = {
         "SlidingWindow",
     ),
     "stemma.text": ("Tokenizer",),
+    "stemma.training": ("Run",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -52,24 +92,42 @@ __version__ = "0.1.0"
 __all__ = [
     "Architecture",
     "Beam",
+    "BlankInfilling",
+    "CausalLM",
     "Decoder",
+    "Denoising",
+    "Distillation",
     "DiverseBeam",
     "Encoder",
     "EncoderDecoder",
     "Gated",
     "Greedy",
+    "Imitation",
     "LayerNorm",
     "Learned",
+    "MaskedLM",
     "Model",
+    "NextSentence",
+    "PermutationLM",
     "Plain",
+    "PrefixLM",
     "Pretrained",
     "RMSNorm",
+    "ReplacedTokens",
     "Rotary",
+    "Run",
     "Sample",
+    "SentenceOrder",
     "Sinusoidal",
     "SlidingWindow",
+    "SpanCorruption",
+    "SpanLM",
     "StochasticBeam",
     "Tokenizer",
+    "Translation",
+    "TranslationLM",
+    "TwoDirections",
+    "WholeWordLM",
     "__version__",
     "deepen",
     "families",

@@ -37,18 +37,26 @@ def dying(lesson: Lesson, last: int) -> Lesson:
     return replace(lesson, row=row)
 
 
-def run(folder: Path, dropout: float = 0.1, objective: str = "", kill_after: int | None = None, **changes: Any) -> None:
+def run(
+    folder: Path,
+    dropout: float = 0.1,
+    objective: str = "",
+    family: str = "",
+    kill_after: int | None = None,
+    **changes: Any,
+) -> None:
     """Train, alone or as one of many.
 
     Args:
         folder: for checkpoints and figures.
         dropout: its rate.
         objective: whose network learns, without dropout; GPT-2's if not given.
+        family: of that network, where it is not the one that the objective pretrained.
         kill_after: steps whose rows the second process reads; then it is killed.
         changes: of the plan.
     """
     few: dict[str, Any] = dict(steps=6, average=0.9, evaluation=Evaluation(every=3), saving=Saving(every=2, last=9))
-    of, one = plan(**few | changes), usual(objective) if objective else learner(dropout)
+    of, one = plan(**few | changes), usual(objective, family) if objective else learner(dropout)
     held_out = [replace(lesson, row=partial(lesson.row, salt=1)) for lesson in one.lessons]
     if kill_after is not None and os.environ.get("RANK") == "1":
         one.lessons = tuple(dying(lesson, of.rows * kill_after) for lesson in one.lessons)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from stemma.data import Piece, Reading, Row
-from stemma.families import GPT2
+from stemma.families import GPT2, family
 from stemma.nn import build
 from stemma.objectives import CausalLM, Objective, Setting, Vocabulary, passes
 from stemma.objectives.catalogue import objective
@@ -81,11 +81,13 @@ def learner(dropout: float = 0.0, *objectives: Objective, seed: int = 0, epoch: 
     return Learner(build(of, seed=seed), lessons(of, *objectives, epoch=epoch))
 
 
-def usual(name: str) -> Learner:
-    """A learner of an objective, with a toy of the network that it pretrained."""
+def usual(name: str, of_family: str = "") -> Learner:
+    """A learner of an objective, with a toy of the network that it pretrained or of another family."""
     shown = USUAL[name]
-    if shown.family.shape is Architecture:
-        of: Shape = tiny(shown.family, vocab=len(tokenizer()), dropout=Dropout(), **shown.changes)
+    if of_family or shown.family.shape is Architecture:
+        of: Shape = tiny(
+            family(of_family or shown.family.name), vocab=len(tokenizer()), dropout=Dropout(), **shown.changes
+        )
     else:
         of = tiny_recurrent(shown.family)
         of = of.change(heads=(Scores(len(tokenizer())),), dropout=type(of.dropout)())

@@ -140,7 +140,8 @@ class Fused:
         if self._packed.serves(self._parts):
             product = self._packed(x)
             return (product,) if len(self._names) == 1 else torch.split_with_sizes(product, self._packed.widths, -1)
-        if len(self._names) > 1 and torch.compiler.is_compiling() and (parts := self._parts()) is not None:
+        trained = torch.compiler.is_compiling() and torch.is_grad_enabled()
+        if trained and len(self._names) > 1 and (parts := self._parts()) is not None:
             # A compiler lays the matrices side by side while it turns them to the precision of the product.
             bias = torch.cat(list(parts.biases)) if parts.biases else None
             product = functional.linear(x, torch.cat(list(parts.weights)), bias)

@@ -41,10 +41,12 @@ def attend_by_products(
         scale: the factor on the products.
         dropout: rate at which probabilities are dropped.
     """
-    shared = query.shape[1] // key.shape[1]
+    rows, n_heads, n_queries, width = query.shape
+    shared, n_keys = n_heads // key.shape[1], key.shape[2]
     if shared > 1:
         key, value = key.repeat_interleave(shared, 1), value.repeat_interleave(shared, 1)
-    n_queries, n_keys = query.shape[2], key.shape[2]
+    # Laid out once, so that no block makes a copy of its own.
+    query, key, value = (x.reshape(rows * n_heads, -1, width) for x in (query, key, value))
     mixed = []
     for start in range(0, n_queries, BLOCK):
         stop = min(start + BLOCK, n_queries)
@@ -52,21 +54,31 @@ def attend_by_products(
         bias = scores.bias
         if bias is not None and bias.shape[2] > 1:
             bias = bias[:, :, start:stop]
-        parts = query[:, :, start:stop], key[:, :, :end], value[:, :, :end]
-        mixed.append(checkpoint(_mix, *parts, bias, scores.causal, scale, dropout, use_reentrant=False))
-    return torch.cat(mixed, 2)
+        parts = query[:, start:stop], key[:, :end], value[:, :end]
+        mixed.append(checkpoint(_mix, *parts, bias, rows, scores.causal, scale, dropout, use_reentrant=False))
+    return torch.cat(mixed, 1).view(rows, n_heads, n_queries, width)
 
 
 def _mix(
-    query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None, causal: bool, scale: float, dropout: float
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    bias: Tensor | None,
+    rows: int,
+    causal: bool,
+    scale: float,
+    dropout: float,
 ) -> Tensor:
     """What some queries gather; its probabilities are not kept, but made once more for the gradient."""
-    added = (query @ key.mT).float() * scale
+    precise = torch.promote_types(query.dtype, torch.float32)
+    added = torch.bmm(query, key.mT).to(precise) * scale
+    n_queries, n_keys = added.shape[1:]
     if causal:
-        n_queries, n_keys = added.shape[2:]
         slots = torch.arange(n_keys, device=added.device)
         added = added.masked_fill(slots > slots[n_keys - n_queries :, None], -torch.inf)
     elif bias is not None:
-        added = added.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else added + bias
+        by_row = added.view(rows, -1, n_queries, n_keys)
+        by_row = by_row.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else by_row + bias
+        added = by_row.view(-1, n_queries, n_keys)
     weights = added.softmax(-1).to(value.dtype)
-    return functional.dropout(weights, dropout, dropout > 0) @ value
+    return torch.bmm(functional.dropout(weights, dropout, dropout > 0), value)

@@ -3,6 +3,7 @@
 from stemma.objectives.blanks import BlankInfilling
 from stemma.objectives.catalogue import OBJECTIVES, objective
 from stemma.objectives.causal import CausalLM
+from stemma.objectives.cross_entropy import compiled_costs
 from stemma.objectives.denoising import Denoising
 from stemma.objectives.distillation import Distillation
 from stemma.objectives.example import Asked, Batch, Example, Targets, collate
@@ -49,6 +50,7 @@ __all__ = [
     "Vocabulary",
     "WholeWordLM",
     "collate",
+    "compiled_costs",
     "counts",
     "objective",
     "passes",

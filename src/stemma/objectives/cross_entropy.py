@@ -36,8 +36,8 @@ class _Chunked(torch.autograd.Function):
         of_bias = torch.zeros_like(bias, dtype=total.dtype) if wanted and bias is not None else None
         for start in range(0, len(targets), step):
             part = features[start : start + step].to(dtype)
-            cost, slopes = _costs(part @ table.T, bias, targets[start : start + step], size, total.dtype)
-            total += cost
+            slopes = part @ table.T
+            total += _costs(slopes, bias, targets[start : start + step], size, total.dtype)
             if of_features is None or of_weight is None:
                 continue
             torch.mm(slopes, table, out=of_features[start : start + step])
@@ -60,29 +60,25 @@ class _Chunked(torch.autograd.Function):
         return of_features.to(ctx.dtypes[0]), of_weight.to(ctx.dtypes[1]), of_bias, None, None
 
 
-def _costs(
-    logits: Tensor, bias: Tensor | None, targets: Tensor, size: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    """What targets cost in total, and the gradient of that at the logits: 0 at those beyond the vocabulary."""
+def _costs(logits: Tensor, bias: Tensor | None, targets: Tensor, size: int, dtype: torch.dtype) -> Tensor:
+    """What targets cost in total; the logits become their own gradient, 0 beyond the vocabulary."""
     costs = _compiled() if _COMPILING.get() else _plain_costs
-    return costs(logits, bias, targets, size, dtype)
+    return costs(logits[:, :size], bias, targets, dtype)
 
 
-def _plain_costs(
-    logits: Tensor, bias: Tensor | None, targets: Tensor, size: int, dtype: torch.dtype
-) -> tuple[Tensor, Tensor]:
-    known = logits[:, :size].to(dtype)
+def _plain_costs(logits: Tensor, bias: Tensor | None, targets: Tensor, dtype: torch.dtype) -> Tensor:
+    known = logits.to(dtype)
     if bias is not None:
         known = known + bias
     scale, asked = known.logsumexp(-1, keepdim=True), targets[:, None]
     cost = (scale - known.gather(1, asked)).sum()
-    hit = torch.arange(size, device=known.device) == asked
-    slopes = ((known - scale).exp() - hit.to(dtype)).to(logits.dtype)
-    return cost, functional.pad(slopes, (0, logits.shape[1] - size))
+    hit = torch.arange(logits.shape[1], device=logits.device) == asked
+    logits.copy_((known - scale).exp() - hit.to(dtype))
+    return cost
 
 
 @cache
-def _compiled() -> Callable[..., tuple[Tensor, Tensor]]:
+def _compiled() -> Callable[..., Tensor]:
     return torch.compile(_plain_costs)
 
 

@@ -1,14 +1,19 @@
 """Training: one visible loop, and what it is made of."""
 
+from stemma.training.baselines import Baseline
 from stemma.training.checkpoint import Checkpoints, verify
+from stemma.training.corpora import CorpusFiles
 from stemma.training.distributed import RunError, Team, assemble
 from stemma.training.export import export
 from stemma.training.learner import Learner, Lesson
 from stemma.training.loop import Outcome, begin, evaluate, train
+from stemma.training.network import Network
 from stemma.training.optimisers import AdamW, Muon, Optimiser
 from stemma.training.plan import Evaluation, Guards, Policy, Precision, Saving, TrainPlan
 from stemma.training.plots import plot
 from stemma.training.progress import ProgressLine
+from stemma.training.run import Run
+from stemma.training.run_file import read_run
 from stemma.training.schedules import (
     Constant,
     Cosine,
@@ -20,12 +25,15 @@ from stemma.training.schedules import (
 )
 from stemma.training.state import Progress, State
 from stemma.training.trackers import Board, JsonLines, Tracker, Trackers, read_lines
+from stemma.training.vocabularies import NewTokenizer
 
 __all__ = [
     "AdamW",
+    "Baseline",
     "Board",
     "Checkpoints",
     "Constant",
+    "CorpusFiles",
     "Cosine",
     "Evaluation",
     "Guards",
@@ -35,12 +43,15 @@ __all__ = [
     "Lesson",
     "Linear",
     "Muon",
+    "Network",
+    "NewTokenizer",
     "Optimiser",
     "Outcome",
     "Policy",
     "Precision",
     "Progress",
     "ProgressLine",
+    "Run",
     "RunError",
     "Saving",
     "Schedule",
@@ -57,6 +68,7 @@ __all__ = [
     "export",
     "plot",
     "read_lines",
+    "read_run",
     "train",
     "verify",
 ]

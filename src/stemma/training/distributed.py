@@ -24,6 +24,7 @@ from torch.utils.checkpoint import checkpoint
 from stemma.errors import Fault, InputError, StemmaError
 from stemma.nn import Model
 from stemma.nn.blocks import Block
+from stemma.nn.experts import Mixture
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import Alibi, RelativeBuckets, RelativeSinusoidal
 from stemma.training.optimisers import Muon
@@ -207,10 +208,15 @@ def _by_mesh(parameters: Iterable[Tensor]) -> list[list[Tensor]]:
 
 
 def _units(block: Block) -> list[nn.Module]:
-    """What is gathered together: a block. Of one with cross attention, whose keys are made before the block is called,
-    the other parts; that attention is gathered with all that stands outside blocks.
+    """What is gathered together: a block, where all of it is used in its own call and gives its result.
+
+    The keys of cross attention are made before; and of the list that experts put their routing in, FSDP hands on a
+    copy. Both are gathered with what stands outside blocks.
     """
-    return [block.attention, block.feedforward] if hasattr(block, "cross_attention") else [block]
+    mixture = isinstance(block.feedforward, Mixture)
+    if not mixture and not hasattr(block, "cross_attention"):
+        return [block]
+    return [block.attention] if mixture else [block.attention, block.feedforward]
 
 
 def _share_matrices(learner: nn.Module, mesh: DeviceMesh) -> None:

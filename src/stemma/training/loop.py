@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stemma.data.prefetch import Prefetch
-from stemma.objectives import Batch, counts
+from stemma.objectives import Batch, compiled_costs, counts
 from stemma.training.average import Average
 from stemma.training.checkpoint import Checkpoints
 from stemma.training.distributed import Team, clip, gradient_norm, place
@@ -93,7 +93,7 @@ def accumulate(
         for number, lesson in enumerate(learner.lessons):
             # Drawn anew for each part: a run resumes, on as many processes as it likes, without any random state.
             _seed(plan.seed, at, team.rank * plan.micro_batches + part, number)
-            with reduced:
+            with reduced, compiled_costs(plan.compile):
                 found = learner(number, step.parts[number][part].to(team.device))
                 loss = lesson.loss(found, {term: totals[number, term] for term in found})
             if isinstance(loss, Tensor) and loss.requires_grad:
@@ -226,16 +226,17 @@ def train(
             learner.zero_grad()
             # 4. What is told of it.
             progress.step += 1
+            last = progress.step == plan.steps
             progress.tokens += int(totals[_TOKENS])
             meter.step(step.parts, totals[_TOKENS], steps.waited)
             if verdict.event is not None:
                 told.note(progress.step, verdict.event)
-            if progress.step % plan.log_every == 0 or progress.step == plan.steps:
+            if progress.step % plan.log_every == 0 or last:
                 speed = meter.read(plan.steps - progress.step)
                 told.log(progress.step, {**losses, "rate": rate, "norm": norm, "tokens": progress.tokens, **speed})
             # 5. Held-out rows.
             score = None
-            if plan.evaluation and held_out and progress.step % plan.evaluation.every == 0:
+            if plan.evaluation and held_out and (progress.step % plan.evaluation.every == 0 or last):
                 tried = evaluate(state, held_out, plan, team)
                 told.log(progress.step, {f"held_out.{name}": value for name, value in tried.items()})
                 score = tried["loss"]
@@ -247,7 +248,7 @@ def train(
             if verdict.stop:
                 ended = "stopped"
             best = score is not None and progress.waiting == 0
-            due = progress.step % plan.saving.every == 0 or progress.step == plan.steps
+            due = progress.step % plan.saving.every == 0 or last
             if saves and (best or due or ended):
                 saves.save(state, score)
             meter.skip()

@@ -44,7 +44,7 @@ class Evaluation:
     """When held-out rows are read.
 
     Args:
-        every: steps.
+        every: steps; after the last step they always are.
         batches: of a step's size that are read.
         patience: evaluations without a better loss after which the run ends; None goes on.
     """
@@ -113,7 +113,7 @@ class TrainPlan:
     tensor_parallel: int = 1
 
     def __post_init__(self) -> None:
-        if faults := [*_broken("", self), *self._disagreements()]:
+        if faults := [*_broken("", self, TrainPlan), *self._disagreements()]:
             raise InputError("plan", faults)
 
     def _disagreements(self) -> Iterator[Fault]:
@@ -200,8 +200,9 @@ _RULES: Mapping[str, _Rule] = MappingProxyType(
 )
 
 
-def _broken(path: str, part: Any) -> Iterator[Fault]:
-    for field in fields(part):
+def _broken(path: str, part: Any, kind: Any = None) -> Iterator[Fault]:
+    # Of a subclass the fields that it adds are its own to check.
+    for field in fields(kind or part):
         value, here = getattr(part, field.name), f"{path}{field.name}"
         if is_dataclass(value):
             yield from _broken(f"{here}.", value)

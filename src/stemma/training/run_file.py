@@ -1,0 +1,69 @@
+"""A run as a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from stemma.errors import Fault, InputError
+from stemma.training.codec import record
+from stemma.training.opening import RUN
+from stemma.training.run import Run
+
+
+def read_run(path: str | Path, settings: Sequence[str] = (), *, folder: str | Path | None = None) -> Run:
+    """The run that a file tells.
+
+    Args:
+        path: of the file, or of the folder of a run that began.
+        settings: such as "optimiser.lr=1e-3" or "objectives.0.rate=0.3", in place of the file's.
+        folder: of the run, in place of the file's.
+
+    Raises:
+        InputError: naming every key that is unknown, missing or has a wrong value.
+    """
+    path = Path(path)
+    file = path / RUN if path.is_dir() else path
+    try:
+        table = tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}"
+        raise InputError("run", Fault("file", str(file), rule, "name a run file, or the folder of a run")) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError("run", Fault("file", str(file), f"is no TOML: {error}", "correct it")) from error
+    faults: list[Fault] = []
+    for setting in settings:
+        _set(table, setting, faults)
+    if folder is not None:
+        table["folder"] = str(folder)
+    run = record(Run, table, "", faults)
+    if faults:
+        raise InputError(str(file), faults)
+    assert isinstance(run, Run), "there are faults otherwise"
+    return run
+
+
+def _set(table: Any, setting: str, faults: list[Fault]) -> None:
+    """Put a value where its path leads; tables on the way are made where there are none."""
+    path, equals, text = setting.partition("=")
+    *way, last = path.strip().split(".")
+    here = table
+    try:
+        for name in way:
+            here = here[int(name)] if isinstance(here, list) else here.setdefault(name, {})
+        here[int(last) if isinstance(here, list) else last] = _value(text.strip())
+    except (AttributeError, IndexError, TypeError, ValueError):
+        faults.append(Fault("--set", setting, "leads nowhere in the file", "name a key, such as optimiser.lr=1e-3"))
+        return
+    if not equals:
+        faults.append(Fault("--set", setting, "gives no value", "write KEY=VALUE"))
+
+
+def _value(text: str) -> Any:
+    """A TOML value, or else the text itself: so a name needs no quotation marks within those of a shell."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text

@@ -8,8 +8,10 @@ import os
 import platform
 import resource
 import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from statistics import median
@@ -95,6 +97,46 @@ class Run:
         shown = f"{rates['ours']:.1f} against {rates['theirs']:.1f} {unit}/s, {ratio:.2f}x"
         self._add(name, figure, shown, others, None if least is None else ("least", least, ratio >= least))
 
+    def contest(
+        self, name: str, sides: Mapping[str, Side], *, of: str, unit: str, least: Mapping[str, float]
+    ) -> dict[str, list[dict[str, float]]]:
+        """Run processes in turn, and keep how much of something each does in a second.
+
+        Args:
+            name: of the figure; each side's is "name, side".
+            sides: the first is ours.
+            of: what is counted, among what a side tells of a go.
+            unit: of it.
+            least: the ratio that we owe to a side.
+
+        Returns:
+            What each side told of its counted goes, with the rate of each as "rate".
+        """
+        told: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+
+        def timed(side: str) -> None:
+            start = perf_counter()
+            answer = sides[side].go()
+            told[side].append({**answer, "rate": answer[of] / (perf_counter() - start)})
+
+        _, others = alternate({side: partial(timed, side) for side in sides}, self.rounds)
+        counted = {side: answers[1:] for side, answers in told.items()}
+        rates = {side: median(answer["rate"] for answer in answers) for side, answers in counted.items()}
+        ours, *peers = sides
+        for peer in peers:
+            ratio, owed = rates[ours] / rates[peer], least[peer]
+            figure = {"unit": f"{unit}/s", "ours": round(rates[ours], 2), "theirs": round(rates[peer], 2)}
+            shown = f"{rates[ours]:.1f} against {rates[peer]:.1f} {unit}/s, {ratio:.2f}x"
+            bar = ("least", owed, ratio >= owed)
+            self._add(f"{name}, {peer}", {**figure, "ratio": round(ratio, 3)}, shown, others, bar)
+        return counted
+
+    def below(self, name: str, ours: float, theirs: float, unit: str) -> None:
+        """Keep two amounts, of which ours is to be the smaller."""
+        figure = {"unit": unit, "ours": round(ours, 1), "theirs": round(theirs, 1), "met": ours < theirs}
+        self.line["figures"][name] = figure
+        print(f"{name}: {ours:.0f} against {theirs:.0f} {unit} ({'met' if ours < theirs else 'MISSED'})", flush=True)
+
     def clock(self, commands: Mapping[str, tuple[list[str], float | None]]) -> None:
         """Run commands in turn, each in a fresh process, and keep the seconds from start to end.
 
@@ -130,6 +172,38 @@ class Run:
         print(f"{name}: {shown}{verdict}; others took {others:.0%} of the processor", flush=True)
 
 
+class Side:
+    """A process that does one go of its work whenever it is told to; see `benchmarks/sides`.
+
+    Args:
+        program: of the folder.
+        arguments: for it.
+    """
+
+    def __init__(self, program: str, *arguments: str) -> None:
+        call = [sys.executable, str(ROOT / "benchmarks" / "sides" / program), *arguments]
+        self._process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def __enter__(self) -> Self:
+        self.ready = self._answer()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.communicate()
+
+    def go(self) -> dict[str, float]:
+        """What it tells of one go."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def _answer(self) -> dict[str, float]:
+        assert self._process.stdout is not None
+        answer: dict[str, float] = json.loads(self._process.stdout.readline())
+        return answer
+
+
 def alternate(sides: Mapping[str, Callable[[], object]], rounds: int) -> tuple[dict[str, float], float]:
     """The median seconds of each side, run in turn (A B A B), so that what disturbs one disturbs the other.
 
@@ -159,10 +233,18 @@ def _ticks() -> tuple[float, float, float]:
     cpu, *counts = Path("/proc/stat").read_text().splitlines()[0].split()
     assert cpu == "cpu"
     # user, nice, system, idle, iowait, irq, softirq, steal; the two for guests are counted in the first.
-    ticks = [int(count) / os.sysconf("SC_CLK_TCK") for count in counts[:8]]
+    ticks = [_seconds(count) for count in counts[:8]]
     usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     own = sum(usage.ru_utime + usage.ru_stime for usage in usages)
+    # Those that still run.
+    for child in Path("/proc/self/task", str(os.getpid()), "children").read_text().split():
+        user, system = Path("/proc", child, "stat").read_text().rpartition(")")[2].split()[11:13]
+        own += _seconds(user) + _seconds(system)
     return sum(ticks) - ticks[3] - ticks[4], sum(ticks), own
+
+
+def _seconds(count: str) -> float:
+    return int(count) / os.sysconf("SC_CLK_TCK")
 
 
 def _machine() -> dict[str, Any]:

@@ -6,6 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses=auto --maxprocesses=4
 PINS := pyproject.toml constraints.txt
+PROOFS := benchmarks/proofs.jsonl
 
 .PHONY: help demo test check bench prove clean
 help:
@@ -13,7 +14,7 @@ help:
 	@echo "make check  lint, types, layers and the fast tests, offline, under 90 s"
 	@echo "make test   every test"
 	@echo "make bench  side-by-side runs against peers, one JSON line a run"
-	@echo "make prove  the long proofs; their figures go to benchmarks/proofs.jsonl"
+	@echo "make prove  the long proofs; their figures go to $(PROOFS)"
 
 # torch comes first and alone, so that the pinned build is settled before anything else can ask for another.
 .venv/.runtime: $(PINS)
@@ -45,9 +46,12 @@ test: .venv/.tests
 bench: .venv/.tests
 	@for script in $(filter-out benchmarks/frame.py,$(wildcard benchmarks/*.py)); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
-# The tests that are slow, that need real weights or that draw examples, with far more examples than `make test` draws.
+# The tests that are slow, that need real weights or that draw examples, with far more examples than `make test` draws;
+# a hundred kills of a run; every recipe from its first step to its last.
 prove: .venv/.tests
-	$(PYTEST) -m "slow or real or hypothesis" --hypothesis-profile=prove --figures=benchmarks/proofs.jsonl
+	$(PYTEST) -m "slow or real or hypothesis" --hypothesis-profile=prove --figures=$(PROOFS)
+	$(BIN)/python tests/training/kill_storm.py --kills 100 --figures $(PROOFS)
+	$(BIN)/python tests/prove_recipes.py --figures $(PROOFS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

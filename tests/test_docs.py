@@ -6,7 +6,8 @@ import doctest
 import re
 import shlex
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 # What reads SmolLM2, by its name or as the default model, takes seconds.
 LARGE = re.compile(r"smollm2|stemma (?:next|generate|chat)\b(?!.*--model)")
 SMALL = re.compile(r"minilm|stemma (?:embed|similarity)\b")
+# And what trains, and what shows what that left.
+TRAINS = re.compile(r"stemma (?:pretrain|runs)\b|\.train\(\)")
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 
@@ -39,7 +42,14 @@ def marks(example: str) -> list[pytest.MarkDecorator]:
     """Whether an example is slow, and whether it reads real weights."""
     if LARGE.search(example):
         return [pytest.mark.slow, pytest.mark.real]
+    if TRAINS.search(example):
+        return [pytest.mark.slow]
     return [pytest.mark.real] if SMALL.search(example) else []
+
+
+def alike(examples: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """The commands of a block, parted where the next one is slow and the one before is not, or the other way round."""
+    return (list(group) for _, group in groupby(examples, key=lambda example: marks(example[0])))
 
 
 def name(page: Path) -> str:
@@ -73,20 +83,22 @@ def test_python_examples_run(page: Path) -> None:
 
 @pytest.mark.usefixtures("workplace")
 @pytest.mark.parametrize(
-    ("command", "output"),
+    "examples",
     [
-        pytest.param(*example, id=f"{name(page)}: {example[0]}", marks=marks(example[0]))
+        pytest.param(examples, id=f"{name(page)}: {examples[0][0]}", marks=marks(examples[0][0]))
         for page in PAGES
         for block in blocks(page, "console")
-        for example in commands(block)
+        for examples in alike(commands(block))
     ],
 )
-def test_commands_print_what_is_shown(command: str, output: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(shlex.split(command)[1:]) == 0
-    printed = capsys.readouterr().out
-    wanted = output.strip()
-    lines = "\n".join(line.rstrip() for line in printed.strip().splitlines())
-    assert not wanted or doctest.OutputChecker().check_output(wanted, lines, doctest.ELLIPSIS), printed
+def test_commands_print_what_is_shown(examples: list[tuple[str, str]], capsys: pytest.CaptureFixture[str]) -> None:
+    """One after the other, since a command of a block may read what one before it wrote."""
+    for command, output in examples:
+        assert run(shlex.split(command)[1:]) == 0, command
+        printed = capsys.readouterr().out
+        wanted = output.strip()
+        lines = "\n".join(line.rstrip() for line in printed.strip().splitlines())
+        assert not wanted or doctest.OutputChecker().check_output(wanted, lines, doctest.ELLIPSIS), printed
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)

@@ -67,3 +67,7 @@ class TokenizerError(StemmaError):
 
 class InputError(StemmaError):
     """Tokens, text or options that a model or a command cannot take."""
+
+
+class RunError(StemmaError):
+    """A run that cannot go on, whatever its settings."""

@@ -92,6 +92,16 @@ def test_masked_words_come_back(call: Call) -> None:
         assert len(result["targets"]["masked"]) == 2
 
 
+@pytest.mark.parametrize("name", sorted(PAIRED))
+def test_a_text_alone_is_its_own_second_one(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for pair in ([], ["--pair", SENTENCE]):
+        assert run(["corrupt", "--objective", name, SENTENCE, "--json", *pair]) == 0
+        shown = json.loads(capsys.readouterr().out)
+        printed.append((shown["tokens"], shown["inputs"], shown["targets"]))
+    assert printed[0] == printed[1]
+
+
 def test_a_given_pair_is_the_stranger(call: Call) -> None:
     seconds = set[str]()
     for seed in range(20):
@@ -122,7 +132,6 @@ def test_a_tokenizer_of_ones_own(call: Call, tmp_path: Path) -> None:
         (["text"], ["--objective"]),
         (["--objective", "mlm", " "], ["TEXT"]),
         (["--objective", "mlm", "text", "--seed", "-1"], ["--seed"]),
-        (["--objective", "tlm", "text"], ["pair"]),
         (["--objective", "mlm", "text", "--pair", "texte"], ["pair", "texte"]),
         (["--objective", "mlm", "a " * 600], ["600", "512"]),
         (["--objective", "nsp", "text", "--tokenizer", "{folder}"], ["cls", "sep"]),

@@ -148,4 +148,12 @@ if __name__ == "__main__":
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--kills", type=int, default=100)
     options.add_argument("--seed", type=int, default=0)
-    print(json.dumps(main(**vars(options.parse_args()))))  # noqa: T201
+    options.add_argument("--figures", type=Path, help="append the counts to this file, one JSON line")
+    given = options.parse_args()
+    counted = main(given.kills, given.seed)
+    print(json.dumps(counted))  # noqa: T201
+    if given.figures is not None:
+        with given.figures.open("a", encoding="utf-8") as figures:
+            figures.write(
+                json.dumps({"test": "tests/training/kill_storm.py", "figure": "kill storm", **counted}) + "\n"
+            )

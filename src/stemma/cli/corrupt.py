@@ -35,7 +35,9 @@ def register(app: typer.Typer) -> None:
 def corrupt(
     text: Annotated[str, typer.Argument(metavar="TEXT", help="A sentence.", show_default=False)],
     objective: Annotated[str, typer.Option("--objective", "-o", help="Its name, such as mlm.", show_default=False)],
-    pair: Annotated[str | None, typer.Option("--pair", help="A second text, for objectives that read two.")] = None,
+    pair: Annotated[
+        str | None, typer.Option("--pair", help="A second text, for objectives that read two; the same if not given.")
+    ] = None,
     tokenizer: Annotated[
         str | None, typer.Option("--tokenizer", help="A model as --model takes it; else one is made of the text.")
     ] = None,

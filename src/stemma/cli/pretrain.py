@@ -55,7 +55,7 @@ def pretrain(
     """Train as a run file says; a run that was stopped goes on where its newest checkpoint left it."""
     options.check("stemma pretrain", _misused(file, resume, folder, device))
     from stemma.training import read_run
-    from stemma.training.summary import summary
+    from stemma.training.summary import summaries
 
     source = resume or file
     assert source is not None, "checked"
@@ -63,7 +63,7 @@ def pretrain(
     run = read_run(source, asked, folder=resume or folder)
     outcome = run.train(_trackers(), device=device, resume=resume is not None)
     if os.environ.get("RANK", "0") == "0" and outcome.ended != "interrupted":
-        show([summary(Path(run.folder))], json, _draw)
+        show(summaries([Path(run.folder)]), json, _draw)
     if outcome.ended == "interrupted":
         step, again = outcome.progress.step, f"stemma pretrain --resume {run.folder}"
         typer.echo(f"interrupted after step {step}; go on with: {again}", err=True)
@@ -82,9 +82,9 @@ def runs(
     options.check("stemma runs", [options.fresh("--plot", plot) if plot else None])
     from stemma.training import plot as draw
     from stemma.training.opening import LINES
-    from stemma.training.summary import summary
+    from stemma.training.summary import summaries
 
-    found = [summary(folder) for folder in folders]
+    found = summaries(folders)
     if plot is not None:
         draw({str(folder): folder / LINES for folder in folders}, plot)
     show(found, json, _draw)

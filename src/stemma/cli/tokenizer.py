@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,7 +11,7 @@ import typer
 
 from stemma.cli import options
 from stemma.cli.output import open_tokenizer, show, table, waiting
-from stemma.errors import Fault, InputError
+from stemma.errors import Fault
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -59,14 +59,14 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Learn a vocabulary, and report how it fits the last tenth of each language, which it has not seen."""
-    options.check("stemma tokenizer train", [options.fresh("--out", out), options.at_least("--size", size, 1)])
+    groups = _groups(files, field)
+    faults = [options.fresh("--out", out), options.at_least("--size", size, 1), *_unread(groups)]
+    options.check("stemma tokenizer train", faults)
     from stemma.text import train as learn
 
-    groups = _groups("stemma tokenizer train", files, field)
     counts = {language: sum(1 for _ in _texts(group)) for language, group in groups.items()}
     tails = {language: count - max(1, round(HELD_OUT * count)) for language, count in counts.items()}
-    few = [language for language, count in counts.items() if count < 2]
-    options.check("stemma tokenizer train", [_scarce(groups[language], counts[language]) for language in few])
+    options.check("stemma tokenizer train", _scarce(groups, counts, 2, "of which one is to be held out"))
     with waiting("learning"):
         heads = (text for language, group in groups.items() for text in islice(_texts(group), tails[language]))
         tokenizer = learn(heads, kind=kind, vocab_size=size, lowercase=not cased)
@@ -84,13 +84,16 @@ def report(
     json: options.Json = False,
 ) -> None:
     """Report how a vocabulary fits texts: tokens a word, unknown ones, bytes a token."""
-    groups = _groups("stemma tokenizer report", files, field)
+    groups = _groups(files, field)
+    options.check("stemma tokenizer report", _unread(groups))
     found = open_tokenizer(tokenizer)
     fits = {language: _fit(found, _texts(group)) for language, group in groups.items()}
+    counts = {language: fit["texts"] for language, fit in fits.items()}
+    options.check("stemma tokenizer report", _scarce(groups, counts, 1, "which cannot be measured"))
     show({"tokenizer": tokenizer, "kind": found.kind, "vocab_size": len(found), "languages": fits}, json, _draw)
 
 
-def _groups(command: str, given: Sequence[str], field: str) -> dict[str, Files]:
+def _groups(given: Sequence[str], field: str) -> dict[str, Files]:
     """The files of each language, "" where none is told."""
     from stemma.data import Files
 
@@ -98,14 +101,19 @@ def _groups(command: str, given: Sequence[str], field: str) -> dict[str, Files]:
     for one in given:
         language, equals, path = one.partition("=")
         named.setdefault(language if equals else "", []).append(path if equals else one)
-    groups = {language: Files(paths=tuple(paths), split="line", fields=(field,)) for language, paths in named.items()}
-    if faults := [fault for group in groups.values() for fault in group.faults()]:
-        raise InputError(command, faults)
-    return groups
+    return {language: Files(paths=tuple(paths), split="line", fields=(field,)) for language, paths in named.items()}
 
 
-def _scarce(group: Files, count: int) -> Fault:
-    return Fault("FILES", " ".join(group.paths), f"hold {count} lines, of which none can be held out", "give more text")
+def _unread(groups: Mapping[str, Files]) -> Iterator[Fault]:
+    return (fault for group in groups.values() for fault in group.faults())
+
+
+def _scarce(groups: Mapping[str, Files], counts: Mapping[str, int], least: int, use: str) -> Iterator[Fault]:
+    """The fault of each language that has too few lines for their use."""
+    for language, count in counts.items():
+        if count < least:
+            rule = f"hold {count} line{'s' * (count != 1)} of text, {use}"
+            yield Fault("FILES", " ".join(groups[language].paths), rule, "give more text")
 
 
 def _texts(group: Files) -> Iterator[str]:

@@ -18,7 +18,7 @@ from stemma.data.encoding import Encoder
 from stemma.data.report import Report
 from stemma.data.sources import Document, Source
 
-_CHARACTERS, _DOCUMENTS = 1 << 19, 1024  # of a block, at most
+_CHARACTERS, _DOCUMENTS = 1 << 17, 1024  # of a block, at most: small enough that no core waits long for the last
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ def spread(source: Source, tokenizer: Tokenizer, kind: Kind, address: str) -> It
     """
     if not isinstance(source, Files):
         raise InputError("ray", Fault("source", type(source).__name__, "is no files", "write the texts to files first"))
-    ray, data = need("ray", "ray", "to use a cluster"), need("ray.data", "ray", "to use a cluster")
+    ray, data = (need(name, "ray", "to use a cluster", "ray") for name in ("ray", "ray.data"))
     if not ray.is_initialized():
         try:
             ray.init(address=address, logging_level="error", log_to_driver=False)

@@ -86,7 +86,7 @@ class _Zstandard(io.RawIOBase):
     """The bytes of a .zst file; unlike the package's own reader, it does not take a cut file for a whole one."""
 
     def __init__(self, path: str) -> None:
-        self._package = need("zstandard", "zstd", "to read .zst files")
+        self._package = need("zstandard", "zstd", "to read .zst files", path)
         self._file = io.FileIO(path)
         self._frame = self._package.ZstdDecompressor().decompressobj()
         self._fresh, self._ready = True, b""
@@ -185,7 +185,7 @@ def _json_lines(path: str, source: Files, report: Report) -> Iterator[Document]:
 
 
 def _parquet(path: str, source: Files, report: Report) -> Iterator[Document]:
-    with need("pyarrow.parquet", "parquet", "to read .parquet files").ParquetFile(path) as table:
+    with need("pyarrow.parquet", "parquet", "to read .parquet files", path).ParquetFile(path) as table:
         held = table.schema_arrow.names
         if missing := [field for field in source.fields if field not in held]:
             faults = [Fault("fields", field, "is no column", f"use one of {', '.join(held)}") for field in missing]

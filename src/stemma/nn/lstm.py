@@ -99,11 +99,12 @@ class ProjectedLSTMLayer(nn.Module):
         d_output, width = self.projection.shape
         hidden = functional.dropout(self.weight_hidden, self.weight_dropout, self.training)
         output, cell = state or (x.new_zeros(x.shape[0], d_output), x.new_zeros(x.shape[0], width))
-        # What the input gives to the gates does not wait for the steps.
-        inputs = functional.linear(x, self.weight_input, self.bias)
+        # What the input gives to the gates does not wait for the steps. Unbound at once, because the gradient of a step
+        # that is indexed would be as large as that of all steps.
+        inputs = functional.linear(x, self.weight_input, self.bias).unbind(1)
         outputs = []
-        for step in range(x.shape[1]):
-            i, f, g, o = torch.addmm(inputs[:, step], output, hidden.T).chunk(4, -1)
+        for step, given in enumerate(inputs):
+            i, f, g, o = torch.addmm(given, output, hidden.T).chunk(4, -1)
             new_cell = torch.sigmoid(f + 1.0) * cell + torch.sigmoid(i) * torch.tanh(g)
             new_cell = new_cell.clamp(-self.cell_bound, self.cell_bound)
             new_output = functional.linear(torch.sigmoid(o) * torch.tanh(new_cell), self.projection)

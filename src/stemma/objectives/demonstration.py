@@ -126,7 +126,8 @@ def demonstrate(
     Args:
         name: the objective's.
         text: a sentence.
-        pair: its translation, an answer, or a sentence from elsewhere, where the objective reads two texts.
+        pair: its translation, an answer, or a sentence from elsewhere, where the objective reads two texts; the text
+            itself where not given.
         tokenizer: its vocabulary; one that is made of the texts where not given.
         seed: of what is drawn.
 
@@ -152,8 +153,6 @@ def demonstrate(
 
 def _misfits(reads: Reading, pair: str | None, n_tokens: int) -> Iterator[Fault]:
     """What is wrong with texts for an objective that reads so."""
-    if reads == "pairs" and pair is None:
-        yield Fault("pair", None, "is needed by an objective that reads two texts", "give the second one")
     if reads not in ("pairs", "neighbours") and pair is not None:
         yield Fault("pair", pair, "is not read by an objective that reads one text", "leave it out")
     if n_tokens > LENGTH - _FRAME:
@@ -161,12 +160,13 @@ def _misfits(reads: Reading, pair: str | None, n_tokens: int) -> Iterator[Fault]
 
 
 def _pieces(reads: Reading, ids: Sequence[Ids], vocabulary: Vocabulary) -> tuple[Piece, ...]:
-    """The texts as a corpus that is read so would give them; a text alone is its own neighbour."""
+    """The texts as a corpus that is read so would give them; a text alone is its own second one."""
+    both = ids[0], ids[-1]
     match reads:
         case "pairs":
-            return (Piece(tuple(ids), languages=tuple(range(len(ids)))),)
+            return (Piece(both, languages=(0, 1)),)
         case "neighbours":
-            return tuple(Piece((part,), document=number) for number, part in enumerate((ids[0], ids[-1])))
+            return tuple(Piece((part,), document=number) for number, part in enumerate(both))
     return (Piece((framed(ids[0], vocabulary.frame),)),)
 
 

@@ -98,6 +98,10 @@ class Objective:
         """
         return read_losses(model, batch, self.given(model.architecture))
 
+    def seen(self, companions: nn.ModuleDict, batch: Batch) -> Batch:
+        """What the network itself reads and is asked, where companions draw some of it; the batch, where none do."""
+        return batch
+
 
 def laid_out(row: Row, spec: Shape) -> Example:
     """A row's pieces, one after the other, each a document of its own; with its language where the network reads it."""

@@ -55,6 +55,10 @@ class Pass:
         """The sum over targets of each term's loss; see `Objective.losses`."""
         return self.objectives[-1].losses(model, companions, batch)
 
+    def seen(self, companions: nn.ModuleDict, batch: Batch) -> Batch:
+        """What the network itself reads and is asked; see `Objective.seen`."""
+        return self.objectives[-1].seen(companions, batch)
+
     @property
     def weights(self) -> Mapping[str, float]:
         """The weight of each term, where it is not the last objective's own."""

@@ -86,6 +86,14 @@ class ReplacedTokens(Objective):
 
     def losses(self, model: Any, companions: nn.ModuleDict, batch: Batch) -> Mapping[str, Tensor]:
         """The generator's loss, and that of judging what was drawn from its answers."""
+        product, seen = self._drawn(companions, batch)
+        return {"masked": summed_cross_entropy(*product, batch.asked["masked"].ids), **read_losses(model, seen)}
+
+    def seen(self, companions: nn.ModuleDict, batch: Batch) -> Batch:
+        """What was drawn from the generator's answers, and which tokens of it are wrong."""
+        return self._drawn(companions, batch)[1]
+
+    def _drawn(self, companions: nn.ModuleDict, batch: Batch) -> tuple[Product, Batch]:
         generator: Any = companions["generator"]
         masked, judged, tokens = batch.asked["masked"], batch.asked["replaced"], batch.inputs["tokens"]
         assert masked.draws is not None, "drawn with each row"
@@ -95,8 +103,8 @@ class ReplacedTokens(Objective):
         where = masked.rows, masked.places
         wrong = torch.zeros_like(tokens).index_put(where, (drawn != masked.ids).to(tokens.dtype))
         asked = Asked(judged.rows, judged.places, wrong[judged.rows, judged.places])
-        seen = Batch({**batch.inputs, "tokens": tokens.index_put(where, drawn)}, {"replaced": asked}, batch.n_tokens)
-        return {"masked": summed_cross_entropy(*product, masked.ids), **read_losses(model, seen)}
+        inputs = {**batch.inputs, "tokens": tokens.index_put(where, drawn)}
+        return product, Batch(inputs, {"replaced": asked}, batch.n_tokens)
 
 
 def narrowed(spec: Architecture, share: float) -> Architecture:

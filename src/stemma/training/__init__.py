@@ -1,9 +1,10 @@
 """Training: one visible loop, and what it is made of."""
 
+from stemma.errors import RunError
 from stemma.training.baselines import Baseline
 from stemma.training.checkpoint import Checkpoints, verify
 from stemma.training.corpora import CorpusFiles
-from stemma.training.distributed import RunError, Team, assemble
+from stemma.training.distributed import Team, assemble
 from stemma.training.export import export
 from stemma.training.learner import Learner, Lesson
 from stemma.training.loop import Outcome, begin, evaluate, train

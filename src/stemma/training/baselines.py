@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn, no_grad
 
 from stemma.data import Ids
-from stemma.objectives import Example, Vocabulary
+from stemma.objectives import Batch, Example, Pass, Vocabulary
 from stemma.objectives.objective import PRODUCTS
 from stemma.training.learner import Lesson
 
@@ -18,7 +19,7 @@ Floats = NDArray[np.float64]
 
 # Terms whose targets follow what is read at their place.
 _FOLLOWING = frozenset({"next", "before", "text"})
-# Those that are right or wrong only by what a generator will draw.
+# Those that are right or wrong by what a generator draws.
 _YET_TO_COME = frozenset({"replaced"})
 MOST_ROWS = 20_000
 
@@ -74,6 +75,24 @@ def baselines(lesson: Lesson, held_out: Lesson, n_learnt: int, n_held_out: int) 
     return found
 
 
+@no_grad()
+def drawn_baselines(asks: Pass, companions: nn.ModuleDict, batches: Iterable[Batch]) -> dict[str, Baseline]:
+    """The baselines of terms whose targets a companion draws: the entropy of how often each is drawn here.
+
+    Args:
+        asks: a pass.
+        companions: as they drew when the network was tried.
+        batches: held-out ones, where the companions are.
+    """
+    found: dict[str, list[Ids]] = {}
+    companions.eval()
+    for batch in batches:
+        for term in _YET_TO_COME & batch.asked.keys():
+            found.setdefault(term, []).append(asks.seen(companions, batch).asked[term].ids.cpu().numpy())
+    ids = {term: np.concatenate(parts) for term, parts in found.items()}
+    return {term: Baseline(len(drawn), unigram_loss(drawn, drawn, 2)) for term, drawn in ids.items()}
+
+
 def gather(lesson: Lesson, numbers: Iterable[int]) -> dict[str, Targets]:
     """All targets of some rows, by their terms."""
     found: dict[str, list[Targets]] = {}
@@ -93,8 +112,8 @@ def gather(lesson: Lesson, numbers: Iterable[int]) -> dict[str, Targets]:
 def unigram_loss(learnt: Ids, asked: Ids, size: int) -> float:
     """The mean of -log p, p(w) = (c(w) + 1) / (n + size).
 
-    >>> round(unigram_loss(np.array([0, 0, 1]), np.array([0]), 2), 4) == round(-np.log(3 / 5), 4)
-    True
+    >>> round(float(np.exp(-unigram_loss(np.array([0, 0, 1]), np.array([0]), 2))), 6)
+    0.6
     """
     counts = np.bincount(learnt, minlength=size) + 1.0
     return float(-np.log(counts[asked] / counts.sum()).mean())

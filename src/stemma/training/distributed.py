@@ -21,7 +21,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn.utils import get_total_norm
 from torch.utils.checkpoint import checkpoint
 
-from stemma.errors import Fault, InputError, StemmaError
+from stemma.errors import Fault, InputError, RunError
 from stemma.nn import Model
 from stemma.nn.blocks import Block
 from stemma.nn.experts import Mixture
@@ -37,10 +37,6 @@ Key = TypeVar("Key", bound=Hashable)
 _CUTS = {"query": "rows", "key": "rows", "value": "rows", "output": "columns", "gate": "rows", "up": "rows"} | {
     "down": "columns"
 }
-
-
-class RunError(StemmaError):
-    """A run that cannot go on, whatever its settings."""
 
 
 @dataclass(frozen=True)

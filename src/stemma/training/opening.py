@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +18,9 @@ from stemma.spec.lineage import Family, Shape
 from stemma.spec.parts import EncoderDecoder
 from stemma.spec.recurrent_parts import Characters
 from stemma.text import Tokenizer, read_tokenizer
+from stemma.training.codec import encode
 from stemma.training.corpora import Part, open_parts, sources
+from stemma.training.files import write_whole
 from stemma.training.folders import begin_network
 from stemma.training.learner import Lesson
 from stemma.training.network import Network
@@ -55,15 +58,19 @@ class Opened:
     epochs: Sequence[int]
 
 
-def open_run(run: Run) -> Opened:
+def open_run(run: Run, begun: bool) -> Opened:
     """Make or find whatever a run needs.
+
+    Args:
+        run: itself.
+        begun: whether its folder holds its first steps, and the vocabulary that they were taken with.
 
     Raises:
         StemmaError: naming what is at fault in the run or in its data.
     """
     folder, asked = Path(run.folder), passes(run.objectives)
     given = sources(run.corpus)
-    tokenizer = _tokenizer(run, given, folder / TOKENIZER)
+    tokenizer = _tokenizer(run, given, folder / TOKENIZER, begun)
     stored = begin_network(run.model, len(tokenizer), run.seed)
     spec: Shape = stored.architecture
     if faults := list(_misfits(run, spec, tokenizer)):
@@ -89,17 +96,22 @@ def open_run(run: Run) -> Opened:
     )
 
 
-def _tokenizer(run: Run, given: Sequence[Source], folder: Path) -> Tokenizer:
+def _tokenizer(run: Run, given: Sequence[Source], folder: Path, begun: bool) -> Tokenizer:
     """The run's vocabulary, learnt once."""
     if isinstance(run.tokenizer, str):
         return open_tokenizer(run.tokenizer)
     if run.tokenizer is None and isinstance(run.model, str):
         return open_tokenizer(run.model)
-    found = read_tokenizer(folder) if folder.is_dir() else None
+    new = run.tokenizer or NewTokenizer(size=getattr(run.model, "vocab_size", 0) or NewTokenizer().size)
+    of, label = _family(run.model), folder / "learnt.json"
+    table = {"family": of.name, "tokenizer": encode(new), "from": [source.identity() for source in given]}
+    text = json.dumps(table, indent=2, default=str) + "\n"
+    known = label.is_file() and (begun or label.read_text(encoding="utf-8") == text)
+    found = read_tokenizer(folder) if known else None
     if found is None:
-        new = run.tokenizer or NewTokenizer(size=getattr(run.model, "vocab_size", 0) or NewTokenizer().size)
-        found = new.learn(given, _family(run.model))
+        found = new.learn(given, of)
         found.save(folder)
+        write_whole(label, text)
     return found
 
 

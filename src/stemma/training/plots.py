@@ -23,7 +23,7 @@ def plot(runs: Mapping[str, Path], picture: Path) -> None:
     Raises:
         InputError: matplotlib is not installed, or a file tells of no step.
     """
-    figures = need("matplotlib.figure", "plots", "to draw curves")
+    figures = need("matplotlib.figure", "plots", "to draw curves", "plot")
     curves = {name: _curves(path) for name, path in runs.items()}
     named = dict.fromkeys(curve.removeprefix("held_out.") for held in curves.values() for curve in held)
     panels = [name for name in named if name.startswith("loss")] + [name for name in _RATES if name in named]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import platform
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -16,7 +17,7 @@ from stemma.spec import recurrent
 from stemma.spec.estimate import Plan, footprint
 from stemma.spec.lineage import Shape
 from stemma.spec.recurrent import Recurrent
-from stemma.training.baselines import Baseline, baselines
+from stemma.training.baselines import Baseline, baselines, drawn_baselines
 from stemma.training.distributed import Team
 from stemma.training.learner import Learner, Lesson
 from stemma.training.loop import Outcome
@@ -70,7 +71,7 @@ class Record:
         tokens_per_second: in the mean.
         utilisation: share of the machine's fastest product, the median over the run; None where it is not known.
         flops: of all steps, as the network needs them.
-        losses: the last of training, those on held-out rows when the model was taken.
+        losses: the last of training, those on held-out rows when the model was taken; None for what is no number.
         baselines: what counting reaches on the same held-out targets.
         data: the corpora.
         machine: one device.
@@ -93,7 +94,7 @@ class Record:
     tokens_per_second: float
     utilisation: float | None
     flops: float
-    losses: Mapping[str, Mapping[str, float]]
+    losses: Mapping[str, Mapping[str, float | None]]
     baselines: Mapping[str, Baseline]
     data: tuple[Data, ...]
     machine: Machine
@@ -138,7 +139,7 @@ def measure(run: Run, opened: Opened, learner: Learner, outcome: Outcome, model:
         median(shares) if shares else None,
         _flops_a_token(run, learner.lessons) * progress.tokens,
         {"train": _losses(lines, "", progress.step), "held_out": _losses(lines, _TRIED, step)},
-        _baselines(run, opened, learner),
+        _baselines(run, opened, learner, team),
         tuple(
             Data(part.name, len(part.learnt), len(part.held_out or ()), part.learnt.meta["tokens"], str(part.report))
             for part in opened.parts
@@ -150,7 +151,16 @@ def measure(run: Run, opened: Opened, learner: Learner, outcome: Outcome, model:
     )
 
 
-def _losses(lines: list[dict[str, Any]], prefix: str, step: int) -> dict[str, float]:
+def finite(figures: Mapping[str, float]) -> dict[str, float | None]:
+    """Figures as JSON has them, which has no word for what is no number.
+
+    >>> finite({"loss": 2.5, "next": float("nan")})
+    {'loss': 2.5, 'next': None}
+    """
+    return {name: value if math.isfinite(value) else None for name, value in figures.items()}
+
+
+def _losses(lines: list[dict[str, Any]], prefix: str, step: int) -> dict[str, float | None]:
     """The last that were told up to a step."""
     found: dict[str, float] = {}
     for line in lines:
@@ -158,14 +168,18 @@ def _losses(lines: list[dict[str, Any]], prefix: str, step: int) -> dict[str, fl
             found = {
                 name.removeprefix(prefix): value for name, value in line.items() if name.startswith(prefix + _LOSS)
             }
-    return found
+    return finite(found)
 
 
-def _baselines(run: Run, opened: Opened, learner: Learner) -> dict[str, Baseline]:
-    tried = run.rows * (run.evaluation.batches if run.evaluation else 1)
+def _baselines(run: Run, opened: Opened, learner: Learner, team: Team) -> dict[str, Baseline]:
+    n_batches = run.evaluation.batches if run.evaluation else 1
     found: dict[str, Baseline] = {}
     for number, (lesson, held_out) in enumerate(zip(opened.lessons, opened.held_out, strict=False)):
-        terms = baselines(lesson, held_out, opened.epochs[number], tried)
+        terms = baselines(lesson, held_out, opened.epochs[number], run.rows * n_batches)
+        if team.mesh is None:  # Else each process may hold but a part of what draws.
+            tried = (held_out.batch(range(at * run.rows, (at + 1) * run.rows)) for at in range(n_batches))
+            companions: Any = learner.companions[number]
+            terms |= drawn_baselines(held_out.asks, companions, (batch.to(team.device) for batch in tried))
         found |= {learner.name(number, term): baseline for term, baseline in terms.items()}
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,13 +15,13 @@ from stemma.spec.lineage import Shape
 from stemma.training.codec import encode
 from stemma.training.distributed import Team, assemble
 from stemma.training.files import write_whole
-from stemma.training.finish import finish
+from stemma.training.finish import MODEL, finish
 from stemma.training.learner import Learner
 from stemma.training.loop import Outcome, train
 from stemma.training.network import Network
 from stemma.training.opening import CHECKPOINTS, LINES, RUN, Opened, open_run
 from stemma.training.plan import Evaluation, TrainPlan
-from stemma.training.toml import write_toml
+from stemma.training.toml import read_toml, write_toml
 from stemma.training.trackers import Board, JsonLines, Tracker
 from stemma.training.vocabularies import NewTokenizer
 
@@ -101,9 +102,10 @@ class Run(TrainPlan):
         """
         folder = Path(self.folder)
         with assemble(self, device) as team:
-            opened = _in_turn(team, lambda: self._open(resume))
+            text = self._text()
+            opened = _in_turn(team, lambda: self._open(text, resume))
             learner = Learner(opened.stored.model, opened.lessons, self.seed)
-            told = [JsonLines(folder / LINES), *self._boards(), *trackers] if team.leads else []
+            told = [_Begun(folder, text), *self._boards(), *trackers] if team.leads else []
             outcome = train(
                 learner, self, folder=folder / CHECKPOINTS, held_out=opened.held_out, trackers=told, team=team
             )
@@ -111,23 +113,48 @@ class Run(TrainPlan):
                 finish(self, opened, learner, outcome, team)
         return outcome
 
-    def _open(self, resume: bool) -> Opened:
-        """All that the run needs; from then on its folder is its own."""
-        table, told = encode(self), Path(self.folder) / RUN
+    def _text(self) -> str:
+        """The run as a file."""
+        table = encode(self)
         del table["kind"]
-        text = write_toml(table)
-        if told.is_file() and not resume and told.read_text(encoding="utf-8") != text:
+        return write_toml(table)
+
+    def _open(self, text: str, resume: bool) -> Opened:
+        """All that the run needs, in a folder that is its own or nobody's."""
+        folder = Path(self.folder)
+        before = (folder / RUN).read_text(encoding="utf-8") if (folder / RUN).is_file() else None
+        held = [name for name in (CHECKPOINTS, MODEL) if any((folder / name).glob("*"))]
+        if before is None and held:
+            rule, remedy = f"holds {' and '.join(held)} of something else than a run", "choose another"
+            raise InputError("run", Fault("folder", str(folder), rule, remedy))
+        if before not in (None, text) and not resume:
             rule = "holds another run, or this one with other settings"
-            remedy = f"choose another, or go on with it: stemma pretrain --resume {self.folder}"
-            raise InputError("run", Fault("folder", str(self.folder), rule, remedy))
-        opened = open_run(self)
-        write_whole(told, text)
-        return opened
+            remedy = f"choose another, or go on with it: stemma pretrain --resume {folder}"
+            raise InputError("run", Fault("folder", str(folder), rule, remedy))
+        if before not in (None, text):
+            was, now = read_toml(folder / RUN).get("tokenizer"), tomllib.loads(text).get("tokenizer")
+            if was != now:
+                fault = Fault("tokenizer", now, f"was {was} when the run began", "resume with the same")
+                raise InputError("run", fault)
+        return open_run(self, begun=before is not None)
 
     def _boards(self) -> Iterator[Tracker]:
         folder = Path(self.folder)
         for name in self.trackers:
             yield Board.tensorboard(folder) if name == "tensorboard" else Board.trackio(folder.parent.name, folder.name)
+
+
+class _Begun(JsonLines):
+    """The lines of a run, and its file once it has begun: a run that cannot begin leaves its folder to another."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        super().__init__(folder / LINES)
+        self._text = text
+
+    def begin(self, step: int, steps: int) -> None:
+        """Write the run down."""
+        write_whole(self.path.with_name(RUN), self._text)
+        super().begin(step, steps)
 
 
 def _in_turn(team: Team, make: Callable[[], Made]) -> Made:

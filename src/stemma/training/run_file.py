@@ -11,6 +11,7 @@ from stemma.errors import Fault, InputError
 from stemma.training.codec import record
 from stemma.training.opening import RUN
 from stemma.training.run import Run
+from stemma.training.toml import read_toml
 
 
 def read_run(path: str | Path, settings: Sequence[str] = (), *, folder: str | Path | None = None) -> Run:
@@ -26,14 +27,7 @@ def read_run(path: str | Path, settings: Sequence[str] = (), *, folder: str | Pa
     """
     path = Path(path)
     file = path / RUN if path.is_dir() else path
-    try:
-        table = tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        rule = f"cannot be read: {error.strerror}"
-        raise InputError("run", Fault("file", str(file), rule, "name a run file, or the folder of a run")) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError("run", Fault("file", str(file), f"is no TOML: {error}", "correct it")) from error
-    faults: list[Fault] = []
+    table, faults = read_toml(file), list[Fault]()
     for setting in settings:
         _set(table, setting, faults)
     if folder is not None:
@@ -48,6 +42,9 @@ def read_run(path: str | Path, settings: Sequence[str] = (), *, folder: str | Pa
 def _set(table: Any, setting: str, faults: list[Fault]) -> None:
     """Put a value where its path leads; tables on the way are made where there are none."""
     path, equals, text = setting.partition("=")
+    if not equals:
+        faults.append(Fault("--set", setting, "gives no value", "write KEY=VALUE"))
+        return
     *way, last = path.strip().split(".")
     here = table
     try:
@@ -56,9 +53,6 @@ def _set(table: Any, setting: str, faults: list[Fault]) -> None:
         here[int(last) if isinstance(here, list) else last] = _value(text.strip())
     except (AttributeError, IndexError, TypeError, ValueError):
         faults.append(Fault("--set", setting, "leads nowhere in the file", "name a key, such as optimiser.lr=1e-3"))
-        return
-    if not equals:
-        faults.append(Fault("--set", setting, "gives no value", "write KEY=VALUE"))
 
 
 def _value(text: str) -> Any:

@@ -1,10 +1,29 @@
-"""Plain tables -> TOML, which Python reads but does not write."""
+"""Plain tables <-> TOML, which Python reads but does not write."""
 
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
+
+from stemma.errors import Fault, InputError
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """A TOML file as it is.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        rule = f"cannot be read: {error.strerror}"
+        raise InputError("run", Fault("file", str(file), rule, "name a run file, or the folder of a run")) from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError("run", Fault("file", str(file), f"is no TOML: {error}", "correct it")) from error
 
 
 def write_toml(table: Mapping[str, Any]) -> str:

@@ -139,7 +139,7 @@ class Board:
         Raises:
             InputError: tensorboard is not installed.
         """
-        need("tensorboard", "tensorboard", "to write its event files")
+        need("tensorboard", "tensorboard", "to write its event files", "trackers")
         writer: Any = import_module("torch.utils.tensorboard").SummaryWriter(str(folder))
 
         def log(values: Mapping[str, float], step: int) -> None:
@@ -155,7 +155,7 @@ class Board:
         Raises:
             InputError: trackio is not installed.
         """
-        trackio = need("trackio", "trackio", "to draw on its board")
+        trackio = need("trackio", "trackio", "to draw on its board", "trackers")
         run = trackio.init(project=project, name=name)
         return cls(lambda values, step: run.log(dict(values), step=step), run.finish)
 

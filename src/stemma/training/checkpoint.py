@@ -7,7 +7,7 @@ import json
 import pickle
 import shutil
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,9 @@ from stemma.training.state import Progress, Size, State
 _FORMAT = 1
 _MANIFEST, _STATE, _INDEX = "manifest.json", "state.json", ".metadata"
 
+Beside = Callable[[Path, Progress], None]
+"""Writes further files into a checkpoint's folder, which holds all tensors already; one process alone does."""
+
 
 class Checkpoints:
     """The checkpoints of one run.
@@ -37,10 +40,17 @@ class Checkpoints:
         folder: holds one folder for each; made where there is none.
         plan: says which are kept.
         team: the processes that write together, all of which see the folder.
+        beside: what else each of them is to hold.
     """
 
-    def __init__(self, folder: Path, plan: TrainPlan, team: Team = Team()) -> None:  # noqa: B008 - a frozen value
-        self.folder, self.plan, self.team = folder, plan, team
+    def __init__(
+        self,
+        folder: Path,
+        plan: TrainPlan,
+        team: Team = Team(),  # noqa: B008 - a frozen value
+        beside: Beside | None = None,
+    ) -> None:
+        self.folder, self.plan, self.team, self.beside = folder, plan, team, beside
         if team.leads:
             folder.mkdir(parents=True, exist_ok=True)
             for left in folder.glob(".*.partial"):
@@ -74,6 +84,8 @@ class Checkpoints:
             with _plain_errors(target, "written"):
                 save(dict(state.tensors()), storage_writer=writer, no_dist=self.team.mesh is None)
             if self.team.leads:
+                if self.beside is not None:
+                    self.beside(partial, state.progress)
                 content = {"progress": state.progress.as_dict(), "score": score, "plan": self._fixed}
                 _write_json(partial / _STATE, content)
                 hashes = {path.name: _hash(path) for path in sorted(partial.iterdir())}
@@ -188,17 +200,19 @@ def sizes(path: Path) -> dict[str, Size]:
     return {name: tuple(entry.size) for name, entry in entries.items() if isinstance(entry, TensorStorageMetadata)}
 
 
-def read_tensors(path: Path, into: Mapping[str, torch.Tensor]) -> None:
+def read_tensors(path: Path, into: Mapping[str, torch.Tensor], *, verified: bool = False) -> None:
     """Read some of a checkpoint's tensors, whole, however they were spread.
 
     Args:
         path: the checkpoint.
         into: tensors by their names in it, filled in place.
+        verified: nothing can have happened to it yet.
 
     Raises:
         CheckpointError: the checkpoint is damaged, or one is not in it.
     """
-    verify(path)
+    if not verified:
+        verify(path)
     with _plain_errors(path, "read"):
         load(dict(into), storage_reader=_Reader(path), no_dist=True)
 

@@ -19,6 +19,7 @@ def export(
     *,
     averaged: bool = True,
     facts: Mapping[str, Any] | None = None,
+    verified: bool = False,
 ) -> Stored:
     """The network of a checkpoint, whole in this process, however many trained it; `write_folder` takes it.
 
@@ -28,6 +29,7 @@ def export(
         architecture: of the network.
         averaged: take the moving average, where one was kept.
         facts: entries of a configuration that change no logits.
+        verified: the checkpoint is being written right now, and has no hashes yet.
 
     Raises:
         CheckpointError: it is damaged, or holds another network.
@@ -38,5 +40,5 @@ def export(
     for name, parameter in model.named_parameters():
         average = f"average.model.{name}"
         into[average if averaged and average in held else f"weights.model.{name}"] = parameter.detach()
-    read_tensors(checkpoint, into)
+    read_tensors(checkpoint, into, verified=verified)
     return Stored(family, model.eval(), facts or {})

@@ -76,7 +76,7 @@ def write_model(stored: Stored, folder: Path, beside: Callable[[Path], None]) ->
             write_folder(stored, folder, overwrite=True, beside=beside)
             return
         except CheckpointError as error:
-            _LOG.warning("transformers has no such network, so that it is written as %s: %s", _FILE, error)
+            _LOG.info("transformers has no such network, so that it is written as %s: %s", _FILE, error)
     with new_folder(folder) as partial:
         write_weights(((name, one.detach()) for name, one in stored.model.named_parameters()), partial)
         content = encode(replace(Network.of(spec), family=stored.family.name))

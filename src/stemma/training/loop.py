@@ -16,7 +16,7 @@ from torch import Tensor
 from stemma.data.prefetch import Prefetch
 from stemma.objectives import Batch, compiled_costs, counts
 from stemma.training.average import Average
-from stemma.training.checkpoint import Checkpoints
+from stemma.training.checkpoint import Beside, Checkpoints
 from stemma.training.distributed import Team, clip, gradient_norm, place
 from stemma.training.learner import Learner, Lesson
 from stemma.training.meters import Meter
@@ -175,6 +175,7 @@ def train(
     held_out: Sequence[Lesson] = (),
     trackers: Iterable[Tracker] = (),
     team: Team = _ALONE,
+    beside: Beside | None = None,
 ) -> Outcome:
     """Train, from the newest checkpoint in the folder on if there is one.
 
@@ -185,6 +186,7 @@ def train(
         held_out: the same lessons with held-out rows, where the plan evaluates.
         trackers: told of losses, rates and events.
         team: the processes, from `assemble`.
+        beside: writes further files into each checkpoint.
 
     Raises:
         InputError: where the plan does not fit the network or the processes.
@@ -192,7 +194,7 @@ def train(
     """
     state = begin(learner, plan, team)
     parameters = list(learning(learner).values())
-    saves = None if folder is None else Checkpoints(folder, plan, team)
+    saves = None if folder is None else Checkpoints(folder, plan, team, beside)
     ended: Ended | None = None
     with ExitStack() as stack:
         told = stack.enter_context(Trackers(trackers if team.leads else ()))

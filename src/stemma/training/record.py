@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,10 +20,10 @@ from stemma.spec.recurrent import Recurrent
 from stemma.training.baselines import Baseline, baselines, drawn_baselines
 from stemma.training.distributed import Team
 from stemma.training.learner import Learner, Lesson
-from stemma.training.loop import Outcome
 from stemma.training.machine import Machine
 from stemma.training.meters import batch_flops
 from stemma.training.opening import LINES, Opened
+from stemma.training.state import Progress
 from stemma.training.trackers import read_lines
 
 if TYPE_CHECKING:
@@ -107,19 +107,29 @@ class Record:
         return asdict(self)
 
 
-def measure(run: Run, opened: Opened, learner: Learner, outcome: Outcome, model: Path, team: Team) -> Record:
-    """What is known of a run at its end.
+def measure(
+    run: Run,
+    opened: Opened,
+    lessons: Sequence[Lesson],
+    ended: str,
+    progress: Progress,
+    step: int,
+    counted: Mapping[str, Baseline],
+    team: Team,
+) -> Record:
+    """What is known of a run.
 
     Args:
         run: itself.
         opened: what it was made of.
-        learner: what learnt.
-        outcome: how it ended.
-        model: the checkpoint that is taken.
+        lessons: what it learns by.
+        ended: why, or that it has not.
+        progress: where it stands.
+        step: after which the model is taken.
+        counted: what counting reaches.
         team: the processes.
     """
-    progress, lines = outcome.progress, read_lines(Path(run.folder) / LINES)
-    step, machine = int(model.name.removeprefix("step-")), Machine.of(team.device)
+    lines, machine = read_lines(Path(run.folder) / LINES), Machine.of(team.device)
     processes = 1 if team.mesh is None else team.mesh.size()
     shares = [line["utilisation"] for line in lines if "utilisation" in line]
     hours = progress.seconds * processes / 3600
@@ -129,7 +139,7 @@ def measure(run: Run, opened: Opened, learner: Learner, outcome: Outcome, model:
         tuple(one.name for one in run.objectives),
         sum(parameter.numel() for parameter in opened.stored.model.parameters()),
         f"{opened.tokenizer.kind}, {len(opened.tokenizer):,} tokens",
-        outcome.ended,
+        ended,
         progress.step,
         step,
         tuple(round(run.rows * progress.step / rows, 3) for rows in opened.epochs),
@@ -137,9 +147,9 @@ def measure(run: Run, opened: Opened, learner: Learner, outcome: Outcome, model:
         progress.seconds,
         progress.tokens / progress.seconds if progress.seconds else 0.0,
         median(shares) if shares else None,
-        _flops_a_token(run, learner.lessons) * progress.tokens,
+        _flops_a_token(run, lessons) * progress.tokens,
         {"train": _losses(lines, "", progress.step), "held_out": _losses(lines, _TRIED, step)},
-        _baselines(run, opened, learner, team),
+        counted,
         tuple(
             Data(part.name, len(part.learnt), len(part.held_out or ()), part.learnt.meta["tokens"], str(part.report))
             for part in opened.parts
@@ -171,20 +181,31 @@ def _losses(lines: list[dict[str, Any]], prefix: str, step: int) -> dict[str, fl
     return finite(found)
 
 
-def _baselines(run: Run, opened: Opened, learner: Learner, team: Team) -> dict[str, Baseline]:
-    n_batches = run.evaluation.batches if run.evaluation else 1
+def counted_baselines(run: Run, opened: Opened, learner: Learner) -> dict[str, Baseline]:
+    """What counting reaches on the held-out rows that a run is tried on."""
     found: dict[str, Baseline] = {}
     for number, (lesson, held_out) in enumerate(zip(opened.lessons, opened.held_out, strict=False)):
-        terms = baselines(lesson, held_out, opened.epochs[number], run.rows * n_batches)
-        if team.mesh is None:  # Else each process may hold but a part of what draws.
-            tried = (held_out.batch(range(at * run.rows, (at + 1) * run.rows)) for at in range(n_batches))
-            companions: Any = learner.companions[number]
-            terms |= drawn_baselines(held_out.asks, companions, (batch.to(team.device) for batch in tried))
+        terms = baselines(lesson, held_out, opened.epochs[number], run.rows * _n_batches(run))
         found |= {learner.name(number, term): baseline for term, baseline in terms.items()}
     return found
 
 
-def _flops_a_token(run: Run, lessons: tuple[Lesson, ...]) -> float:
+def drawn(run: Run, opened: Opened, learner: Learner, device: torch.device) -> dict[str, Baseline]:
+    """The same for what companions draw, as they draw now."""
+    found: dict[str, Baseline] = {}
+    for number, held_out in enumerate(opened.held_out):
+        tried = (held_out.batch(range(at * run.rows, (at + 1) * run.rows)) for at in range(_n_batches(run)))
+        companions: Any = learner.companions[number]
+        terms = drawn_baselines(held_out.asks, companions, (batch.to(device) for batch in tried))
+        found |= {learner.name(number, term): baseline for term, baseline in terms.items()}
+    return found
+
+
+def _n_batches(run: Run) -> int:
+    return run.evaluation.batches if run.evaluation else 1
+
+
+def _flops_a_token(run: Run, lessons: Sequence[Lesson]) -> float:
     """Of a step, forwards and backwards, in the mean over the rows of the first one."""
     flops, tokens = 0.0, 0
     for lesson in lessons:

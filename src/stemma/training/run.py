@@ -15,7 +15,7 @@ from stemma.spec.lineage import Shape
 from stemma.training.codec import encode
 from stemma.training.distributed import Team, assemble
 from stemma.training.files import write_whole
-from stemma.training.finish import MODEL, finish
+from stemma.training.finish import MODEL, Models
 from stemma.training.learner import Learner
 from stemma.training.loop import Outcome, train
 from stemma.training.network import Network
@@ -90,7 +90,7 @@ class Run(TrainPlan):
         """Train to the end, alone or as one of the processes that `torchrun` started.
 
         The folder then holds the model as `transformers` opens it (`model`), every figure (`run.json`, `run.jsonl`),
-        the run itself (`run.toml`) and its checkpoints.
+        the run itself (`run.toml`) and its checkpoints, which `transformers` opens, too.
 
         Args:
             trackers: told of the run beside the boards that it names.
@@ -106,11 +106,18 @@ class Run(TrainPlan):
             opened = _in_turn(team, lambda: self._open(text, resume))
             learner = Learner(opened.stored.model, opened.lessons, self.seed)
             told = [_Begun(folder, text), *self._boards(), *trackers] if team.leads else []
+            models = Models(self, opened, learner, team)
             outcome = train(
-                learner, self, folder=folder / CHECKPOINTS, held_out=opened.held_out, trackers=told, team=team
+                learner,
+                self,
+                folder=folder / CHECKPOINTS,
+                held_out=opened.held_out,
+                trackers=told,
+                team=team,
+                beside=models.beside,
             )
             if team.leads and outcome.ended != "interrupted":
-                finish(self, opened, learner, outcome, team)
+                models.finish(outcome)
         return outcome
 
     def _text(self) -> str:

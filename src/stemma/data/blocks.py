@@ -6,6 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,8 @@ from stemma.data.encoding import Encoder
 from stemma.data.report import Report
 from stemma.data.sources import Document, Source
 
+# Which the package reads at every call.
+_PARALLEL = "TOKENIZERS_PARALLELISM"
 _CHARACTERS, _DOCUMENTS = 1 << 17, 1024  # of a block, at most: small enough that no core waits long for the last
 
 
@@ -48,7 +51,7 @@ def encode(source: Source, encoder: Encoder, n_threads: int | None = None) -> It
     """
     n_threads = n_threads or os.cpu_count() or 1
     coming: deque[Future[Block]] = deque()
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="tokenise") as pool:
+    with _one_core_a_call(), ThreadPoolExecutor(n_threads, thread_name_prefix="tokenise") as pool:
         try:
             for batch, report in _batches(source):
                 coming.append(pool.submit(_encode, batch, report, source, encoder))
@@ -59,6 +62,20 @@ def encode(source: Source, encoder: Encoder, n_threads: int | None = None) -> It
                 yield coming.popleft().result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def _one_core_a_call() -> Iterator[None]:
+    """Let the package tokenizers make a block on one core: blocks side by side are a fifth faster than one on all."""
+    before = os.environ.get(_PARALLEL)
+    os.environ[_PARALLEL] = "false"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_PARALLEL]
+        else:
+            os.environ[_PARALLEL] = before
 
 
 def _batches(source: Source) -> Iterator[tuple[list[Document], Report]]:

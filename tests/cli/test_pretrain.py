@@ -114,6 +114,7 @@ def test_the_json_has_the_parts_that_programs_read(call: Call) -> None:
     assert one["baselines"]["next"].keys() == {"targets", "unigram", "bigram"}
 
 
+@pytest.mark.slow
 def test_several_runs_side_by_side(call: Call, place: Path) -> None:
     call("pretrain", "run.toml", "--folder", "runs/second", "--set", "optimiser.lr=1e-3", "--set", "steps=3")
     shown = call("runs", "runs/first", "runs/second", "--plot", "runs.png")

@@ -210,6 +210,7 @@ def test_rows_of_real_sentences_are_full() -> None:
         assert sum(held) / (len(held) * length) > 0.97
 
 
+@pytest.mark.slow
 def test_rows_of_real_sentences_beside_the_repository_are_full(shared: Path) -> None:
     source = Files(paths=(f"{shared}/data/tatoeba-laser/*-eng.eng",), split="line")
     ids = [[10] * len(one.split()) for (one,) in documents(source)]

@@ -63,6 +63,7 @@ def prepared(spec: Architecture, question: Objective) -> tuple[Any, Batch]:
     return random_model(spec), batch
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "question", "label"),
     [
@@ -102,6 +103,7 @@ def tokenizer() -> Tokenizer:
     return train([topics[name] for name in sorted(topics)], kind="wordpiece", vocab_size=3000)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [MaskedLM, WholeWordLM], ids=lambda kind: kind.name)
 def test_masks_fall_as_those_of_their_collator(kind: type[MaskedLM], tmp_path: Path) -> None:
     """What becomes of short words, of long words and of marks, in as many rows of either."""

@@ -65,6 +65,7 @@ def test_the_text_comes_back_and_nothing_is_told(level: str, n: int) -> None:
         assert not set(seen) & {token for _, span in spans for token in span}
 
 
+@pytest.mark.slow
 def test_the_share_over_a_million_tokens() -> None:
     objective = BlankInfilling()
     n = objective.takes(512)

@@ -57,6 +57,7 @@ def test_what_is_deleted_leaves_no_trace() -> None:
     assert seen == [token for token in text if token in set(seen)]
 
 
+@pytest.mark.slow
 def test_infilling_hides_words_behind_single_masks() -> None:
     """30% of a million tokens are hidden, in spans of words that are Poisson but for the last."""
     hidden, total, masks, words = 0, 0, 0, 0

@@ -48,6 +48,7 @@ def runs(places: Ids) -> list[Ids]:
     return np.split(places, np.flatnonzero(np.diff(places) > 1) + 1)
 
 
+@pytest.mark.slow
 @each_kind
 @pytest.mark.parametrize("exact", [True, False])
 def test_the_rate_over_a_million_tokens(kind: type[MaskedLM], exact: bool) -> None:
@@ -64,6 +65,7 @@ def test_an_exact_number_is_that_of_berts_code() -> None:
     assert numbers == {1: 1, 2: 1, 9: 1, 10: 2, 20: 3, 128: 19, 510: 76}
 
 
+@pytest.mark.slow
 @each_kind
 def test_eighty_ten_ten(kind: type[MaskedLM]) -> None:
     seen, right = [], []

@@ -39,6 +39,7 @@ def test_what_is_asked_for() -> None:
         assert sorted(ranks[asked.places]) == list(range(len(asked.ids)))
 
 
+@pytest.mark.slow
 def test_every_order_is_as_likely() -> None:
     counts: dict[tuple[int, ...], int] = {}
     for key in range(8000):

@@ -26,6 +26,7 @@ def prepared(family: Family, known: Vocabulary, n: int, key: int = 0) -> Example
     return Pass((PrefixLM(),)).prepare(row(next(texts(known, n, n)), known.frame, (key,)), Setting(known, 64, spec))
 
 
+@pytest.mark.slow
 def test_every_place_but_the_ends_is_cut_as_often() -> None:
     known, n = vocabulary(50, BOUNDED), 2000
     cuts = Counter(int(prepared(GPT2, known, 6, key).inputs["prefix"]) for key in range(n))

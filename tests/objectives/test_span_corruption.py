@@ -44,6 +44,7 @@ def test_published_lengths() -> None:
     assert (len(example.tokens), len(example.inputs["decoder_tokens"])) == (512, 114)
 
 
+@pytest.mark.slow
 def test_the_share_and_the_spans_over_a_million_tokens() -> None:
     hidden, spans, total = 0, [], 0
     for number, text in enumerate(texts(KNOWN, 1_000_000, ROW)):
@@ -71,6 +72,7 @@ def authors_mask(draws: np.random.Generator, n: int) -> np.ndarray:
     return np.cumsum(starts) % 2 == 1
 
 
+@pytest.mark.slow
 def test_places_are_hidden_as_often_as_by_the_authors() -> None:
     n_rows, text, draws = 2000, np.arange(10, 70), np.random.default_rng(1)
     ours, theirs = np.zeros(60), np.zeros(60)

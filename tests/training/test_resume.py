@@ -18,6 +18,9 @@ from stemma.training import AdamW, Checkpoints, Evaluation, Muon, Outcome, Savin
 from . import kill_storm
 from .small import Kept, learner, lessons, plan, spec
 
+# `test_every_objective` has a pause that `make check` sees.
+pytestmark = pytest.mark.slow
+
 STEPS = 10
 # Rows of an epoch that ends inside a step.
 EPOCH = 28
@@ -63,7 +66,6 @@ def test_a_signal_ends_a_run_that_resumes_bit_for_bit(changes: dict[str, Any], t
         assert first.figure(name) | second.figure(name) == whole.figure(name), name
 
 
-@pytest.mark.slow
 def test_killed_at_random_and_on_a_full_disk() -> None:
     """The short form of a storm of kills: `kill_storm.py` by itself is the long one."""
     command = [sys.executable, kill_storm.__file__, "--kills", "4"]

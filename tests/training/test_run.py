@@ -167,6 +167,7 @@ def test_held_out_documents_are_never_learnt_from(tmp_path: Path) -> None:
 class TestGoingOn:
     """A run that ends and goes on is the run that never ended."""
 
+    @pytest.mark.slow
     def test_an_interrupted_run_goes_on_bit_for_bit(self, over: tuple[Run, Outcome], tmp_path: Path) -> None:
         run = replace(over[0], folder=tmp_path / "run")
         ended = run.train([Ends(13)])
@@ -223,6 +224,7 @@ class TestGoingOn:
         with pytest.raises(CheckpointError, match="are damaged, all of them"):
             replace(over[0], folder=folder).train(resume=True)
 
+    @pytest.mark.slow
     def test_a_checkpoint_is_where_another_run_begins(self, over: tuple[Run, Outcome], tmp_path: Path) -> None:
         fresh, kept = Kept(), Kept()
         model = str(Path(over[0].folder) / "model")
@@ -323,6 +325,7 @@ def test_losses_that_are_no_numbers_leave_json_that_everyone_reads(tmp_path: Pat
     assert "| loss.next |  |  | " in (tmp_path / "model" / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_boards_are_told(tmp_path: Path) -> None:
     tiny_run(tmp_path, tokenizer=vocabulary(), steps=2, trackers=("tensorboard",)).train()
     assert list(tmp_path.glob("events.out.tfevents.*"))

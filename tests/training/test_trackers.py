@@ -100,6 +100,7 @@ def test_a_board_is_told_every_figure() -> None:
     assert points[2][1] == {"events": 1.0}
 
 
+@pytest.mark.slow
 def test_curves(tmp_path: Path) -> None:
     """A picture, or the extra that installs what draws it."""
     for name in ("a", "b"):

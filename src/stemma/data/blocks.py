@@ -21,7 +21,7 @@ from stemma.data.sources import Document, Source
 
 # Which the package reads at every call.
 _PARALLEL = "TOKENIZERS_PARALLELISM"
-_CHARACTERS, _DOCUMENTS = 1 << 17, 1024  # of a block, at most: small enough that no core waits long for the last
+_CHARACTERS, _DOCUMENTS = 1 << 18, 1024  # of a block, at most: small enough that no core waits long for the last
 
 
 @dataclass(frozen=True)

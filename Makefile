@@ -11,7 +11,7 @@ PROOFS := benchmarks/proofs.jsonl
 .PHONY: help demo test check bench prove clean
 help:
 	@echo "make demo   the next tokens and the beams of a real model"
-	@echo "make check  lint, types, layers and the fast tests, offline, under 90 s"
+	@echo "make check  lint, types, layers and the fast tests, offline, in about three minutes"
 	@echo "make test   every test"
 	@echo "make bench  side-by-side runs against peers, one JSON line a run"
 	@echo "make prove  the long proofs; their figures go to $(PROOFS)"

@@ -185,7 +185,7 @@ class Side:
         self._process = subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def __enter__(self) -> Self:
-        self.ready = self._answer()
+        self._answer()  # it is ready
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -153,8 +153,7 @@ def theirs(model: Any, batches: Iterator[Mapping[str, Any]], compiled: bool) -> 
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
-        asked = batch.get("attention_mask", batch["input_ids"])
-        tokens = asked.sum() if "attention_mask" in batch else asked.numel()
+        tokens = batch["attention_mask"].sum() if "attention_mask" in batch else batch["input_ids"].numel()
         return {"loss": float(loss.detach()), "tokens": float(tokens)}
 
     serve(go)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from functools import cache, partial
 from typing import Any
 
@@ -122,3 +124,21 @@ class Kept:
 
     def figure(self, name: str = "loss") -> dict[int, float]:
         return {step: values[name] for step, values in self.lines.items() if name in values}
+
+
+class Ends(Kept):
+    """A tracker that asks the run to end after a step.
+
+    Args:
+        after: the step.
+        by: the signal that asks.
+    """
+
+    def __init__(self, after: int, by: signal.Signals = signal.SIGTERM) -> None:
+        super().__init__()
+        self.after, self.by = after, by
+
+    def log(self, step: int, values: Any) -> None:
+        super().log(step, values)
+        if step == self.after and "norm" in values:
+            os.kill(os.getpid(), self.by)

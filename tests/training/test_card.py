@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,8 @@ from stemma.training.machine import Machine
 from stemma.training.record import Record
 from stemma.training.summary import read_record, summaries
 
-from .tiny_run import Ends, vocabulary
+from .small import Ends
+from .tiny_run import vocabulary
 
 Over = tuple[Run, Outcome]
 
@@ -86,7 +88,7 @@ def test_a_broken_record(change: Any, told: str, over: Over, tmp_path: Path) -> 
 
 def test_a_run_that_is_over_beside_one_that_is_not(over: Over, tmp_path: Path) -> None:
     going = replace(over[0], folder=tmp_path / "run", tokenizer=vocabulary())
-    assert going.train([Ends(12)]).ended == "interrupted"
+    assert going.train([Ends(12, signal.SIGINT)]).ended == "interrupted"
     first, second = summaries([Path(over[0].folder), tmp_path / "run"])
     assert first.keys() == second.keys()
     assert (first["ended"], second["ended"]) == ("steps", None)

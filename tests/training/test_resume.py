@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +14,7 @@ from stemma.errors import CheckpointError
 from stemma.training import AdamW, Checkpoints, Evaluation, Muon, Outcome, Saving, TrainPlan, train
 
 from . import kill_storm
-from .small import Kept, learner, lessons, plan, spec
+from .small import Ends, Kept, learner, lessons, plan, spec
 
 # `test_every_objective` has a pause that `make check` sees.
 pytestmark = pytest.mark.slow
@@ -34,19 +32,6 @@ def settings(**changes: Any) -> TrainPlan:
 def go(of: TrainPlan, folder: Path | None, kept: Kept) -> Outcome:
     """A run with dropout."""
     return train(learner(0.1, epoch=EPOCH), of, folder=folder, held_out=lessons(spec(0.1), salt=1), trackers=[kept])
-
-
-class Ends(Kept):
-    """A tracker that asks the run to end after a step."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.after = after
-
-    def log(self, step: int, values: Any) -> None:
-        super().log(step, values)
-        if step == self.after and "norm" in values:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @pytest.mark.parametrize(

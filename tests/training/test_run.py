@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,8 +37,8 @@ from stemma.training.opening import open_run
 
 from ..tiny import apart
 from ..tolerances import FP32
-from .small import Kept
-from .tiny_run import SMALL, STEPS, Ends, corpus, paragraphs, tiny_run, vocabulary
+from .small import Ends, Kept
+from .tiny_run import SMALL, STEPS, corpus, paragraphs, tiny_run, vocabulary
 
 FIGURES = ("loss", "norm", "rate", "tokens", "held_out.loss")
 
@@ -170,7 +171,7 @@ class TestGoingOn:
     @pytest.mark.slow
     def test_an_interrupted_run_goes_on_bit_for_bit(self, over: tuple[Run, Outcome], tmp_path: Path) -> None:
         run = replace(over[0], folder=tmp_path / "run")
-        ended = run.train([Ends(13)])
+        ended = run.train([Ends(13, signal.SIGINT)])
         assert ended.ended == "interrupted"
         assert 13 <= ended.progress.step < STEPS
         assert not (tmp_path / "run" / "model").exists()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import os
-import signal
 from functools import cache
 from pathlib import Path
 from shutil import rmtree
@@ -16,8 +14,6 @@ from stemma.families import family
 from stemma.objectives import CausalLM
 from stemma.text import Tokenizer
 from stemma.training import AdamW, Constant, Evaluation, Network, NewTokenizer, Run, Saving
-
-from .small import Kept
 
 SMALL = dict(n_layers=1, d_model=16, n_heads=2)
 STEPS = 30
@@ -67,16 +63,3 @@ def tiny_run(folder: Path, **changes: Any) -> Run:
         folder=folder,
     )
     return Run(**usual | changes)
-
-
-class Ends(Kept):
-    """A tracker that asks the run to end after a step."""
-
-    def __init__(self, after: int) -> None:
-        super().__init__()
-        self.after = after
-
-    def log(self, step: int, values: Any) -> None:
-        super().log(step, values)
-        if step == self.after and "norm" in values:
-            os.kill(os.getpid(), signal.SIGINT)

@@ -62,7 +62,7 @@ def pretrain(
     asked = [*(settings or ()), *([] if ray is None else [f"ray={ray}"])]
     run = read_run(source, asked, folder=resume or folder)
     outcome = run.train(_trackers(), device=device, resume=resume is not None)
-    if os.environ.get("RANK", "0") == "0" and outcome.ended != "interrupted":
+    if _leads() and outcome.ended != "interrupted":
         show(summaries([Path(run.folder)]), json, _draw)
     if outcome.ended == "interrupted":
         step, again = outcome.progress.step, f"stemma pretrain --resume {run.folder}"
@@ -100,9 +100,14 @@ def _misused(file: Path | None, resume: Path | None, folder: Path | None, device
         yield Fault("--device", device, "is unknown", "use cpu or cuda")
 
 
+def _leads() -> bool:
+    """Whether this is the process of a run that speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def _trackers() -> Iterator[Tracker]:
     """The line that moves, on a terminal."""
-    if sys.stderr.isatty() and os.environ.get("RANK", "0") == "0":
+    if sys.stderr.isatty() and _leads():
         from stemma.training import ProgressLine
 
         yield ProgressLine()

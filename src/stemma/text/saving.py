@@ -43,13 +43,22 @@ def save_tokenizer(tokenizer: Tokenizer, folder: str | Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
-            _write(folder / name, content)
+            write_file(folder / name, content)
     except OSError as error:
         fault = Fault("folder", str(folder), f"cannot be written: {error.strerror}", "choose another folder")
         raise TokenizerError("save", fault) from error
 
 
-def _write(path: Path, content: str) -> None:
+def write_file(path: Path, content: str) -> None:
+    """Write a file that takes its name once all of it is on the disk.
+
+    Args:
+        path: of the file, in a folder that stands.
+        content: its text.
+
+    Raises:
+        OSError: it cannot be written; what stood there stands.
+    """
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from stemma.errors import Fault, InputError
+from stemma.text.saving import write_file
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a file, in the place of the one that stands there once all of it is written.
+    """Write a file, in the place of the one that stands there once all of it is on the disk.
 
     Args:
         path: of the file; folders on the way are made.
@@ -17,11 +18,9 @@ def write_whole(path: Path, text: str) -> None:
     Raises:
         InputError: it cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_file(path, text)
     except OSError as error:
         rule = f"cannot be written: {error.strerror}"
         raise InputError("run", Fault("folder", str(path.parent), rule, "choose another folder")) from error

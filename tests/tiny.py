@@ -193,8 +193,8 @@ def run(model: Model, tokens: torch.Tensor, **options: Any) -> Output:
         return model(tokens, **options)
 
 
-PER_TOKEN = ("hidden", "logits", "replaced")
-RESULTS = ("hidden", "logits", "pooled", "next_sentence", "replaced")
+PER_TOKEN = ("hidden", "logits", "replaced", "tags", "answers")
+RESULTS = ("hidden", "logits", "pooled", "next_sentence", "replaced", "classes", "tags", "answers")
 
 
 def results(output: Output) -> dict[str, torch.Tensor]:

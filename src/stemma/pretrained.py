@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 from stemma.errors import Fault, InputError
+from stemma.prediction import Learnt, Tells, read_task, write_task
 from stemma.spec.architecture import Architecture
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.lineage import Family
@@ -20,8 +21,10 @@ if TYPE_CHECKING:
     import torch
     from jaxtyping import Float
 
+    from stemma.embedding import Precision
     from stemma.generation import BeamPath, NextToken, Score, Strategy
     from stemma.nn import Model
+    from stemma.nn.pooling import Projections
 
 _DTYPES = ("float32", "bfloat16", "float16", "float64")
 
@@ -52,6 +55,8 @@ def load(
 
     precision = _dtype(dtype)
     path = locate(source).path
+    if (path / "adapted.json").is_file():
+        return _adapted(source, path, precision, device)
     if path.is_dir():
         stored = read_folder(path, dtype=precision, ignore=ignore, allow_pickle=allow_pickle)
         tokenizer = read_tokenizer(path)
@@ -59,11 +64,24 @@ def load(
         stored = read_gguf(path, dtype=precision)
         tokenizer = from_gguf(stored.metadata)
     model = stored.model.to(device).eval()
-    return Pretrained(str(source), model, tokenizer, stored.family, stored.pooling, stored.facts)
+    learnt = read_task(path) if path.is_dir() else None
+    told = stored.family, stored.pooling, stored.facts, stored.projections
+    return Pretrained(str(source), model, tokenizer, *told, learnt)
+
+
+def _adapted(source: str | Path, path: Path, dtype: torch.dtype, device: str) -> Pretrained:
+    """The base of a folder that holds what was learnt alone, with it."""
+    from stemma.training.vocabularies import open_tokenizer
+    from stemma.tuning.writing import read_adapted
+
+    base, stored, learnt = read_adapted(path)
+    model = stored.model.to(device, dtype)
+    told = stored.family, stored.pooling, stored.facts, stored.projections
+    return Pretrained(str(source), model, open_tokenizer(base), *told, learnt)
 
 
 @dataclass
-class Pretrained:
+class Pretrained(Tells):
     """A model, its tokenizer, and what can be done with both.
 
     Args:
@@ -73,6 +91,8 @@ class Pretrained:
         family: the nearest family of the tree.
         pooling: how a text becomes one vector, for models made to.
         facts: entries of the configuration that change no logits.
+        projections: the tensors of the pooling's dense layers.
+        learnt: the task that it was adapted to, if it was.
     """
 
     name: str
@@ -81,6 +101,8 @@ class Pretrained:
     family: Family
     pooling: Pooling | None
     facts: Mapping[str, Any]
+    projections: Projections = ()
+    learnt: Learnt | None = None
 
     @property
     def architecture(self) -> Architecture:
@@ -193,22 +215,33 @@ class Pretrained:
         return self._complete([prompt], strategy, max_new_tokens, stop, stream, images)[0]
 
     def embed(
-        self, texts: Sequence[str], batch_size: int = 32, *, pooling: Pooling | None = None
-    ) -> Float[np.ndarray, "N D"]:
+        self,
+        texts: Sequence[str],
+        *,
+        pooling: Pooling | None = None,
+        prompt: str | None = None,
+        dimensions: int | None = None,
+        precision: Precision = "own",
+    ) -> Float[np.ndarray, "N width"]:
         """One vector a text, in float32 and in the order of the texts.
 
         Args:
             texts: at least none.
-            batch_size: how many texts of like length are read at once.
             pooling: how tokens become one vector; the model's own where not given, else their mean.
+            prompt: name of the pooling's prompt that precedes each text; its default one where None, none where "".
+            dimensions: how many first numbers of a vector are kept.
+            precision: "int8" computes maps in blocks with 8-bit integers, on a processor.
 
         Raises:
-            InputError: where the texts are not a sequence of strings, or the model is an encoder-decoder.
+            InputError: naming every fault of the texts and options, and an encoder-decoder.
         """
         from stemma.embedding import embed
 
         chosen = pooling or self.pooling or Pooling("mean")
-        return embed(self._ready(), self._reader(), texts, chosen, batch_size)
+        projections = self.projections if chosen.projections else ()
+        model = self._ready() if precision == "own" else self.model
+        options: dict[str, Any] = {"prompt": prompt, "dimensions": dimensions, "precision": precision}
+        return embed(model, self._reader(), texts, chosen, projections, **options)
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write a folder that `transformers` opens too: weights, configuration, tokenizer and stemma.json.
@@ -222,8 +255,14 @@ class Pretrained:
         """
         from stemma.checkpoints import Stored, write_folder
 
-        stored = Stored(self.family, self.model, self.facts, self.pooling)
-        beside = None if self.tokenizer is None else self.tokenizer.save
+        stored = Stored(self.family, self.model, self.facts, self.pooling, projections=self.projections)
+
+        def beside(partial: Path) -> None:
+            if self.tokenizer is not None:
+                self.tokenizer.save(partial)
+            if self.learnt is not None:
+                write_task(self.learnt, partial)
+
         write_folder(stored, folder, overwrite=overwrite, beside=beside)
 
     def _complete(

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from stemma.checkpoints.config import write_config
+from stemma.checkpoints.labels import CHOICE, labelled
 from stemma.errors import CheckpointError
 from stemma.spec import Architecture, Bias, Family, LanguageModelHead, MaskedLMHead
 from stemma.spec.mapping import Checkpoint, Key, Tie, Variant
@@ -34,8 +35,12 @@ def flipped(architecture: Architecture) -> Architecture:
     return architecture.change(heads=tuple(heads))
 
 
+def _as_it_is(architecture: Architecture) -> Architecture:
+    return architecture
+
+
 SWITCHES: Mapping[str, Callable[[Architecture], Architecture]] = {
-    "plain": lambda one: one,
+    "plain": _as_it_is,
     "flipped": flipped,
     "grouped": lambda one: one.change(n_kv_heads=2),
     "biased": lambda one: one.change(bias=Bias()),
@@ -69,6 +74,11 @@ class Case:
     def checkpoint(self) -> Checkpoint:
         assert self.family.checkpoint is not None
         return self.family.checkpoint
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What the heads do not tell of the class."""
+        return labelled({}, problem=CHOICE) if self.variant.choices else {}
 
     def save(self, folder: Path) -> None:
         """Random weights in a folder as transformers writes it."""
@@ -111,9 +121,11 @@ def cases() -> Iterator[Case]:
     for family in formats():
         checkpoint = family.checkpoint
         assert checkpoint is not None, "a format is one of checkpoints"
-        for variant in checkpoint.variants:
-            for switch, change in SWITCHES.items():
+        for variant in checkpoint.classes:
+            for switch, change in SWITCHES.items() if variant in checkpoint.variants else [("plain", _as_it_is)]:
                 heads = variant.heads
+                if variant.counts:
+                    heads = (*heads[:-1], replace(heads[-1], n_classes=3))
                 if any(isinstance(head, LanguageModelHead) for head in heads) and checkpoint.untied_by:
                     heads = tuple(replace(h, scaled=dict(family.traits)["heads"][0].scaled) for h in heads)
                 told = {path for rule in checkpoint.config if isinstance(rule, Key) for path in rule.paths}
@@ -124,7 +136,9 @@ def cases() -> Iterator[Case]:
                 try:
                     architecture = change(usual)
                     kept = {"heads.lm.tied"} if checkpoint.untied_by else set()
-                    config = write_config(architecture, checkpoint.config, family, variant.heads, {}, kept=kept)
+                    config = write_config(
+                        architecture, checkpoint.config_of(variant), family, variant.heads, {}, kept=kept
+                    )
                 except CheckpointError:
                     continue
                 ids = {name: 1 for name in config if name.endswith("token_id")}

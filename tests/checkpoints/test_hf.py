@@ -66,7 +66,7 @@ def _held(opened: dict[str, torch.Tensor], name: str, shape: torch.Size) -> list
 
 def test_our_folder_reopens_in_transformers_bit_for_bit(usual: Any, tmp_path: Path) -> None:
     model = Model(usual.architecture, seed=7)
-    write_folder(Stored(usual.family, model), tmp_path / "ours")
+    write_folder(Stored(usual.family, model, usual.facts), tmp_path / "ours")
     opened = usual.open(tmp_path / "ours")
     stored = load_file(tmp_path / "ours" / "model.safetensors")
     for name, tensor in stored.items():

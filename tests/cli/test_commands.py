@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import math
@@ -15,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stemma.cli import convert, embed, generate, lineage, predict
+from stemma.cli import convert, embed, generate, lineage, predict, vectors
 from stemma.cli.main import run
 from stemma.families import GPT2, catalogue
 from stemma.families.picture import tree_svg
@@ -82,7 +83,7 @@ class Echo:
             stream(reply)
         return reply
 
-    def embed(self, texts: list[str], batch_size: int = 32) -> np.ndarray:
+    def embed(self, texts: list[str], **options: Any) -> np.ndarray:
         return np.array([[len(text), 1] for text in texts], dtype=np.float32)
 
     def save(self, folder: Path) -> None:
@@ -163,14 +164,27 @@ def test_chat_keeps_the_conversation(call: Callable[..., str], monkeypatch: pyte
     assert [message["role"] for message in result["messages"]] == ["user", "assistant"]
 
 
-def test_embed_writes_one_row_a_line(call: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "texts.txt").write_text("".join(f"{'x' * n}\n" for n in range(1, 71)), encoding="utf-8")
-    result = json.loads(call("embed", "texts.txt", "--out", "new.npy", "--batch-size", "2", "--json"))
-    assert result == {"model": "echo", "out": "new.npy", "texts": 70, "dimensions": 2}
-    vectors = np.load("new.npy")
-    assert vectors.dtype == np.float32
-    np.testing.assert_array_equal(vectors[:, 0], np.arange(1, 71))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["new.npy", "texts.txt"]
+def test_embed_writes_one_row_a_line(call: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(vectors, "CHUNK", 32)
+    lines = ["x" * n for n in range(1, 71)]
+    (tmp_path / "texts.txt").write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    with gzip.open(tmp_path / "texts.jsonl.gz", "wt") as stream:
+        stream.writelines(json.dumps({"title": line}) + "\n" for line in lines)
+    for source, options in (("texts.txt", ()), ("texts.jsonl.gz", ("--field", "title", "--precision", "int8"))):
+        result = json.loads(call("embed", source, "--out", "new.npy", *options, "--json"))
+        assert result == {"model": "minilm", "out": "new.npy", "texts": 70, "dimensions": 2}
+        found = np.load("new.npy")
+        assert found.dtype == np.float32
+        np.testing.assert_array_equal(found[:, 0], np.arange(1, 71))
+        Path("new.npy").unlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["texts.jsonl.gz", "texts.txt"]
+
+
+def test_similarities_of_several_texts_are_a_matrix(call: Callable[..., str]) -> None:
+    result = json.loads(call("similarity", "a", "bbb", "a", "--json"))
+    assert result["texts"] == ["a", "bbb", "a"]
+    assert result["similarities"][0] == pytest.approx([1, 4 / math.sqrt(2 * 10), 1])
+    assert "0.8944" in call("similarity", "a", "bbb", "a")
 
 
 def test_similarity_is_the_cosine(call: Callable[..., str]) -> None:

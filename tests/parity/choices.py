@@ -53,9 +53,9 @@ def cases() -> Iterator[Case]:
     for family in formats():
         assert family.checkpoint is not None, "a format is one of checkpoints"
         for variant in family.checkpoint.variants:
-            usual = _usual(family, family.checkpoint, variant)
+            usual = usual_architecture(family, family.checkpoint, variant)
             yield Case(family, variant, "", usual)
-            for paths, values in _choices(family.checkpoint, usual):
+            for paths, values in _choices(family.checkpoint, variant, usual):
                 for value in values:
                     yield Case(family, variant, f"{paths[0]}={_named(value)}", place(usual, paths, value))
 
@@ -74,7 +74,7 @@ def place(architecture: Architecture, paths: tuple[str, ...], value: Any) -> Arc
     return architecture
 
 
-def _usual(family: Family, checkpoint: Checkpoint, variant: Variant) -> Architecture:
+def usual_architecture(family: Family, checkpoint: Checkpoint, variant: Variant) -> Architecture:
     """The family's own, with head sizes as free as the table allows."""
     free = untold(checkpoint)
     if "n_kv_heads" not in free and _key(checkpoint, "n_kv_heads").values:
@@ -87,7 +87,10 @@ def _key(checkpoint: Checkpoint, path: str) -> Key:
     return next(rule for rule in checkpoint.config if isinstance(rule, Key) and path in rule.paths)
 
 
-def _choices(checkpoint: Checkpoint, usual: Architecture) -> Iterator[tuple[tuple[str, ...], list[Any]]]:
+Choice = tuple[tuple[str, ...], list[Any]]
+
+
+def _choices(checkpoint: Checkpoint, variant: Variant, usual: Architecture) -> Iterator[Choice]:
     for rule in checkpoint.config:
         if not isinstance(rule, Key):
             continue
@@ -99,8 +102,8 @@ def _choices(checkpoint: Checkpoint, usual: Architecture) -> Iterator[tuple[tupl
     # Told by the tensors themselves.
     if checkpoint.untied_by and usual.heads:
         yield ("heads.lm.tied",), [not value_at(usual, "heads.lm.tied")]
-    zeros = {rule.theirs for rule in checkpoint.weights if isinstance(rule, Zero)}
-    for rule in checkpoint.weights:
+    zeros = {rule.theirs for rule in checkpoint.weights_of(variant) if isinstance(rule, Zero)}
+    for rule in checkpoint.weights_of(variant):
         if isinstance(rule, Rename) and rule.theirs in zeros:
             yield (rule.ours,), [not value_at(usual, rule.ours)]
 

@@ -11,7 +11,7 @@ import torch
 from torch.nn import functional
 
 from stemma.nn import RecurrentModel
-from stemma.nn.recurrent import WordVectors
+from stemma.nn.recurrent_parts import WordVectors
 from stemma.spec import Recurrent
 from stemma.spec.recurrent_parts import (
     LSTM,

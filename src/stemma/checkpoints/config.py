@@ -9,12 +9,13 @@ from fnmatch import fnmatch
 from typing import Any
 
 from stemma.checkpoints.inert import INERT, MET_ANEW
+from stemma.checkpoints.labels import COUNT, NAMES, PLACES, label_entries, label_faults, n_labels
 from stemma.checkpoints.nests import flatten, leaf, nested, nests
 from stemma.errors import CheckpointError, Fault, SpecError
 from stemma.spec.architecture import SIZE_FIELDS, Architecture
 from stemma.spec.ends import Head
 from stemma.spec.lineage import Family
-from stemma.spec.mapping import REQUIRED, ConfigRule, Constant, Fact, Key
+from stemma.spec.mapping import REQUIRED, ConfigRule, Constant, Fact, Key, Labels
 
 Facts = dict[str, Any]
 _TRAINING_ONLY = ("dropout", "initialisation")
@@ -56,6 +57,8 @@ def read_config(
                 reader.constant(rule)
             case Fact():
                 reader.fact(rule.theirs)
+            case Labels():
+                reader.labels(rule)
     reader.rest()
     if reader.faults:
         raise CheckpointError("config", reader.faults)
@@ -109,6 +112,11 @@ def write_config(
                 flat[rule.theirs] = rule.value
             case Fact() if rule.theirs in facts or rule.default is not None:
                 flat[rule.theirs] = facts.get(rule.theirs, rule.default)
+            case Labels():
+                count = _get(own, rule.ours)
+                flat |= label_entries(facts.get(NAMES), count)
+                if len(flat[NAMES]) != count:
+                    faults.append(Fault(NAMES, flat[NAMES], f"must name {count} classes", "name each class once"))
     if faults:
         raise CheckpointError("config", faults)
     flat |= {name: value for name, value in facts.items() if leaf(name) in INERT and name not in flat}
@@ -201,6 +209,14 @@ class _Reader:
         self._met.add(name)
         if name in self.flat:
             self.facts[name] = self.flat[name]
+
+    def labels(self, rule: Labels) -> None:
+        self._met.update((NAMES, PLACES, COUNT))
+        if found := list(label_faults(self.flat)):
+            self.faults += found
+            return
+        self._found[rule.ours] = (NAMES, n_labels(self.flat))
+        self.fact(NAMES)
 
     def rest(self) -> None:
         """What no rule spoke of is either known to be harmless or an error."""

@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from stemma.checkpoints.architecture_json import decode_architecture, encode_architecture
 from stemma.checkpoints.atomic import new_folder
+from stemma.checkpoints.classes import NATIVE, class_of, likely, native, told_by_tensors, told_facts
 from stemma.checkpoints.config import Facts, differences, read_config, write_config
+from stemma.checkpoints.labels import CHOICE, PROBLEM
 from stemma.checkpoints.pooling import read_pooling, write_pooling
 from stemma.checkpoints.processing import check_processing, write_processing
-from stemma.checkpoints.rules import Plan, identical, make_plan
+from stemma.checkpoints.projections import read_projections, write_projections
+from stemma.checkpoints.rules import Plan, identical, make_plan, prefixed
 from stemma.checkpoints.safety import read_json
 from stemma.checkpoints.stored import Stored, fill, plans, sizes_of
 from stemma.checkpoints.weights import SHARD_BYTES, Weights, write_weights
 from stemma.errors import CheckpointError, Fault, SpecError
 from stemma.families import catalogue, family
 from stemma.spec.architecture import Architecture
-from stemma.spec.ends import Head, LanguageModelHead
+from stemma.spec.ends import LanguageModelHead
 from stemma.spec.lineage import Family
-from stemma.spec.mapping import Checkpoint, Rename, Tie, Variant, Zero
+from stemma.spec.mapping import Checkpoint, Tie, Variant
 
 _OWN_FILE, _OWN_FORMAT = "stemma.json", 1
-_PARTS = ("embeddings", "decoder_additions", "encoder", "decoder", "task_modules", "two_streams", "vision", "heads")
-# A folder of a family that has no class in transformers: our own names, told by our own file alone.
-_NATIVE = Checkpoint("stemma", (), (), tuple(Rename(part, part) for part in _PARTS))
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,14 @@ class _Reading:
     facts: Facts
     plan: Plan
     faults: Sequence[Fault]
+
+
+class _Own(NamedTuple):
+    """What our own file tells: all of the network, and facts for which config.json has no entry."""
+
+    family: Family
+    architecture: Architecture
+    facts: Facts
 
 
 def read_folder(
@@ -66,8 +74,8 @@ def read_folder(
     folder = Path(folder)
     config = read_json(folder / "config.json")
     families = _families(config, folder)
-    checkpoint = _checkpoint(families[0])
-    weights = Weights(folder, checkpoint.spellings, allow_pickle=allow_pickle)
+    spellings = {} if families[0].checkpoint is None else families[0].checkpoint.spellings
+    weights = Weights(folder, spellings, allow_pickle=allow_pickle)
     weights.drop([name for name in weights.infos if any(fnmatch(name, pattern) for pattern in ignore)])
     pooling = read_pooling(folder)
     try:
@@ -87,7 +95,8 @@ def read_folder(
         model = fill(best.architecture, best.plan, weights, dtype)
     except CheckpointError as error:
         raise CheckpointError(f"{folder}: {error.where}", error.faults) from None
-    return Stored(best.family, model, best.facts, pooling)
+    projections = () if pooling is None else read_projections(folder, pooling, allow_pickle=allow_pickle)
+    return Stored(best.family, model, best.facts, pooling, projections=projections)
 
 
 def write_folder(
@@ -113,23 +122,23 @@ def write_folder(
         CheckpointError: the folder stands already, or their format cannot hold this architecture.
     """
     folder, own = Path(folder), stored.architecture
-    checkpoint = _checkpoint(stored.family)
-    variant = _variant(stored.family, own)
-    config = {}
-    if checkpoint is not _NATIVE:
-        kept = _told_by_tensors(checkpoint)
-        config = write_config(own, checkpoint.config, stored.family, variant.heads, stored.facts, kept=kept)
+    checkpoint, variant = class_of(stored.family, own, stored.facts)
+    config, untold = {}, stored.facts
+    if checkpoint is not NATIVE:
+        config = _write_config(stored.family, variant, own, told_facts(variant, stored.facts))
+        untold = {name: value for name, value in stored.facts.items() if (name, value) == (PROBLEM, CHOICE)}
     parameters = {name: parameter.detach() for name, parameter in stored.model.named_parameters()}
     shapes = {name: tuple(tensor.shape) for name, tensor in parameters.items()}
-    plan = make_plan(shapes, checkpoint.weights, sizes=sizes_of(own), prefix=variant.prefix)
+    plan = make_plan(shapes, checkpoint.weights_of(variant), sizes=sizes_of(own), prefix=variant.prefix)
     dtype = str(next(iter(parameters.values())).dtype).removeprefix("torch.")
     header = {"architectures": [variant.name], "model_type": checkpoint.model_type, "dtype": dtype}
     with new_folder(folder, overwrite=overwrite) as partial:
         write_weights(plan.write(parameters), partial, shard_bytes)
         _write_json(partial / "config.json", header | config)
-        _write_json(partial / _OWN_FILE, _own_content(stored))
+        _write_json(partial / _OWN_FILE, _own_content(stored, untold))
         if stored.pooling is not None:
-            write_pooling(stored.pooling, partial, own.d_model)
+            write_pooling(stored.pooling, partial, own.d_hidden)
+            write_projections(stored.projections, partial)
         if own.vision is not None:
             write_processing(own.vision, partial)
         if beside is not None:
@@ -138,20 +147,16 @@ def write_folder(
 
 def _families(config: Mapping[str, Any], folder: Path) -> list[Family]:
     model_type = config.get("model_type")
-    if model_type == _NATIVE.model_type:
+    if model_type == NATIVE.model_type:
         if own := _read_own(folder):
-            return [own[0]]
+            return [own.family]
         rule, remedy = f"is told by {_OWN_FILE} alone, which is missing", "save the model again"
         raise CheckpointError(str(folder / "config.json"), Fault("model_type", model_type, rule, remedy))
-    known = {known.checkpoint.model_type: known for known in catalogue() if known.checkpoint}
+    known = dict.fromkeys(one.checkpoint.model_type for one in catalogue() if one.checkpoint)
     if model_type not in known:
         rule, remedy = "is no family of the tree", f"use one of {', '.join(known)}"
         raise CheckpointError(str(folder / "config.json"), Fault("model_type", model_type, rule, remedy))
     return [one for one in catalogue() if one.checkpoint and one.checkpoint.model_type == model_type]
-
-
-def _checkpoint(one: Family) -> Checkpoint:
-    return one.checkpoint or _NATIVE
 
 
 def _readings(
@@ -160,7 +165,7 @@ def _readings(
     """Ways to understand a folder of theirs: the class that it names first, then the family's others."""
     formats: dict[int, list[Family]] = {}
     for one in families:
-        formats.setdefault(id(_checkpoint(one).config), []).append(one)
+        formats.setdefault(id(_format(one).config), []).append(one)
     failures = []
     for kin in formats.values():
         try:
@@ -175,54 +180,37 @@ def _readings_in(
     families: Sequence[Family], config: Mapping[str, Any], weights: Weights, ignore: Collection[str]
 ) -> Iterator[_Reading]:
     """The same for families whose configurations have the same entries."""
-    checkpoint = _checkpoint(families[0])
-    variants = _likely(checkpoint.variants, config.get("architectures"))
+    checkpoint = _format(families[0])
+    variants = likely(checkpoint.classes, config.get("architectures"))
     prefixes = [variant.prefix for variant in variants]
     for variant in variants:
-        architecture, facts = read_config(config, checkpoint.config, families[0], variant.heads, ignore=ignore)
-        architecture = _untied(architecture, checkpoint, weights)
-        candidates = [(one, _checkpoint(one).weights) for one in families]
+        rules = checkpoint.config_of(variant)
+        architecture, facts = read_config(config, rules, families[0], variant.heads, ignore=ignore)
+        architecture = _untied(architecture, checkpoint, variant, weights)
+        candidates = [(one, _format(one).weights_of(variant)) for one in families]
+        facts |= {PROBLEM: CHOICE} if variant.choices else {}
         for one, plan in plans(candidates, architecture, [variant.prefix, *prefixes, ""], len(weights.infos)):
             yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
 
 
-def _likely(variants: Sequence[Variant], named: object) -> list[Variant]:
-    """The classes that a configuration names, then those with more heads, of which its own were left out.
-
-    One with fewer heads is never taken for it: a head that is missing from a file is an error. Where no known class is
-    named, any may fit.
-    """
-    first = [variant for variant in variants if isinstance(named, list) and variant.name in named]
-    others = [variant for variant in variants if variant not in first]
-    if not first:
-        return others
-    return first + [one for one in others if any(_kinds(one.heads) > _kinds(known.heads) for known in first)]
-
-
-def _kinds(heads: Iterable[Head]) -> set[type[Head]]:
-    return {type(head) for head in heads}
-
-
 def _own_readings(
-    own: tuple[Family, Architecture], config: Mapping[str, Any], weights: Weights, ignore: Collection[str]
+    own: _Own, config: Mapping[str, Any], weights: Weights, ignore: Collection[str]
 ) -> Iterator[_Reading]:
     """The one way to understand a folder of ours, once config.json is known to say the same."""
-    one, architecture = own
-    checkpoint, variant = _checkpoint(one), _variant(one, architecture)
-    facts = {} if checkpoint is _NATIVE else _agreed_facts(one, architecture, config, ignore)
-    for _, plan in plans([(one, checkpoint.weights)], architecture, [variant.prefix], len(weights.infos)):
+    one, architecture = own.family, own.architecture
+    told = config.get("model_type") != NATIVE.model_type
+    checkpoint, variant = class_of(one, architecture, own.facts) if told else native(architecture)
+    facts = own.facts if checkpoint is NATIVE else _agreed_facts(own, variant, config, ignore)
+    rules = checkpoint.weights_of(variant)
+    for _, plan in plans([(one, rules)], architecture, [variant.prefix], len(weights.infos)):
         yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
 
 
-def _agreed_facts(one: Family, architecture: Architecture, config: Mapping[str, Any], ignore: Collection[str]) -> Facts:
+def _agreed_facts(own: _Own, variant: Variant, config: Mapping[str, Any], ignore: Collection[str]) -> Facts:
     """What config.json adds to our file; they must not contradict each other."""
-    checkpoint, variant = _checkpoint(one), _variant(one, architecture)
-    rules = checkpoint.config
+    one, rules = own.family, _format(own.family).config_of(variant)
     told, facts = read_config(config, rules, one, variant.heads, ignore=ignore)
-    kept = _told_by_tensors(checkpoint)
-    retold, _ = read_config(
-        write_config(architecture, rules, one, variant.heads, facts, kept=kept), rules, one, variant.heads
-    )
+    retold, _ = read_config(_write_config(one, variant, own.architecture, facts), rules, one, variant.heads)
     if different := differences(retold, told):
         remedy = f"correct one of the two, or delete {_OWN_FILE}"
         raise CheckpointError(
@@ -232,35 +220,25 @@ def _agreed_facts(one: Family, architecture: Architecture, config: Mapping[str, 
                 for path, mine, theirs in different
             ],
         )
-    return facts
+    return {**facts, **own.facts}
 
 
-def _variant(one: Family, architecture: Architecture) -> Variant:
-    """Their class with the same kinds of heads."""
-    if one.checkpoint is None:
-        return Variant("Model", architecture.heads)
-    kinds = _kinds(architecture.heads)
-    variants = _checkpoint(one).variants
-    for variant in variants:
-        if _kinds(variant.heads) == kinds:
-            return variant
-    names = " or ".join("(" + ", ".join(type(head).__name__ for head in variant.heads) + ")" for variant in variants)
-    held = [kind.__name__ for kind in kinds]
-    raise CheckpointError(one.name, Fault("heads", held, "are those of no class of this format", f"use {names}"))
+def _write_config(one: Family, variant: Variant, architecture: Architecture, facts: Facts) -> dict[str, Any]:
+    checkpoint = _format(one)
+    kept = told_by_tensors(checkpoint, variant)
+    return write_config(architecture, checkpoint.config_of(variant), one, variant.heads, facts, kept=kept)
 
 
-def _told_by_tensors(checkpoint: Checkpoint) -> set[str]:
-    """Paths that their configuration does not tell, because the tensors do."""
-    zeros = {rule.theirs for rule in checkpoint.weights if isinstance(rule, Zero)}
-    # The one parameter with a full name in the tables is called as the field that asks for it: heads.lm.bias.
-    told = {rule.ours for rule in checkpoint.weights if isinstance(rule, Rename) and rule.theirs in zeros}
-    return told | ({"heads.lm.tied"} if checkpoint.untied_by else set())
+def _format(one: Family) -> Checkpoint:
+    assert one.checkpoint is not None, "a family that is found by its folders has a format"
+    return one.checkpoint
 
 
-def _untied(architecture: Architecture, checkpoint: Checkpoint, weights: Weights) -> Architecture:
+def _untied(architecture: Architecture, checkpoint: Checkpoint, variant: Variant, weights: Weights) -> Architecture:
     """With an output of its own, where the tensor that would hold it differs from the embedding."""
     output = checkpoint.untied_by
-    original = next((rule.to for rule in checkpoint.weights if isinstance(rule, Tie) and rule.theirs == output), "")
+    ties = [rule.to for rule in checkpoint.weights if isinstance(rule, Tie) and rule.theirs == output]
+    original = prefixed(ties[0], variant.prefix) if ties else ""
     if output not in weights.infos or original not in weights.infos:
         return architecture
     if identical(weights.read(output), weights.read(original)):
@@ -270,24 +248,27 @@ def _untied(architecture: Architecture, checkpoint: Checkpoint, weights: Weights
     )
 
 
-def _own_content(stored: Stored) -> dict[str, Any]:
+def _own_content(stored: Stored, facts: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "format": _OWN_FORMAT,
         "family": stored.family.name,
         "architecture": encode_architecture(stored.architecture),
+        "facts": dict(facts),
         "versions": {"stemma": metadata.version("stemma-lm"), "torch": torch.__version__},
     }
 
 
-def _read_own(folder: Path) -> tuple[Family, Architecture] | None:
+def _read_own(folder: Path) -> _Own | None:
     if not (folder / _OWN_FILE).is_file():
         return None
     content = read_json(folder / _OWN_FILE)
     if content.get("format") != _OWN_FORMAT:
         rule = f"must be {_OWN_FORMAT}"
         raise CheckpointError(_OWN_FILE, Fault("format", content.get("format"), rule, "use the version that wrote it"))
+    if not isinstance(facts := content.get("facts", {}), dict):
+        raise CheckpointError(_OWN_FILE, Fault("facts", facts, "must be an object", "save the model again"))
     try:
-        return family(str(content.get("family"))), decode_architecture(content.get("architecture"))
+        return _Own(family(str(content.get("family"))), decode_architecture(content.get("architecture")), facts)
     except SpecError as error:
         raise CheckpointError(_OWN_FILE, error.faults) from None
 

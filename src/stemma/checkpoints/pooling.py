@@ -2,27 +2,37 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from stemma.checkpoints.safety import parse_json, read_json
+from stemma.checkpoints.modules import REMEDY, Module, read_modules, settings, write, write_modules
+from stemma.checkpoints.projections import projection_settings, read_projection
 from stemma.errors import CheckpointError, Fault
-from stemma.spec.pooling import Pooling, PoolingKind
+from stemma.spec.pooling import Pooling, PoolingKind, Projection, Prompt
 
 # Their modes by name, and by the flag that versions before 6 keep for each.
-_MODES: Mapping[str, PoolingKind] = {"mean": "mean", "cls": "cls", "max": "max", "lasttoken": "last"}
+_MODES: Mapping[str, PoolingKind] = {
+    "mean": "mean",
+    "cls": "cls",
+    "max": "max",
+    "lasttoken": "last",
+    "weightedmean": "weighted",
+    "mean_sqrt_len_tokens": "mean_sqrt_len",
+}
 _FLAGS: Mapping[PoolingKind, str] = {
     "mean": "pooling_mode_mean_tokens",
     "cls": "pooling_mode_cls_token",
     "max": "pooling_mode_max_tokens",
     "last": "pooling_mode_lasttoken",
+    "weighted": "pooling_mode_weightedmean_tokens",
+    "mean_sqrt_len": "pooling_mode_mean_sqrt_len_tokens",
 }
-_OTHER_FLAGS = ("pooling_mode_mean_sqrt_len_tokens", "pooling_mode_weightedmean_tokens")
+_WIDTHS = ("word_embedding_dimension", "embedding_dimension")
+_KNOWN = ("pooling_mode", "include_prompt", *_WIDTHS, *_FLAGS.values())
+_WHOLE_FILE = "config_sentence_transformers.json"
 # A tokenizer without a limit of its own says about 1e30.
 _NO_LIMIT = 10**9
-_REMEDY = "use sentence-transformers for this model"
 
 
 def read_pooling(folder: Path) -> Pooling | None:
@@ -31,89 +41,91 @@ def read_pooling(folder: Path) -> Pooling | None:
     Raises:
         CheckpointError: naming every module and setting that would give other vectors than these.
     """
-    path = folder / "modules.json"
-    if not path.is_file():
+    modules = read_modules(folder)
+    if not modules:
         return None
-    modules = parse_json(b'{"modules": ' + path.read_bytes() + b"}", str(path))["modules"]
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise CheckpointError(str(path), Fault("modules", modules, "must be a list of objects", "save the model again"))
     faults: list[Fault] = []
-    kinds = [str(module.get("type")).rpartition(".")[2] for module in modules]
-    if kinds not in (["Transformer", "Pooling"], ["Transformer", "Pooling", "Normalize"]):
-        faults.append(Fault("modules.json", kinds, "must be Transformer, Pooling and at most Normalize", _REMEDY))
-    places = [str(module.get("path", "")) for module in modules]
-    if any(place and Path(place).name != place for place in places) or places[:1] not in ([], [""]):
-        faults.append(Fault("modules.json", places, "must lie in this folder, the model at its top", _REMEDY))
-    if faults:
-        raise CheckpointError(str(folder), faults)
-    kind = _kind(_settings(folder / places[1] / "config.json"), faults)
+    held = modules[1].settings(_KNOWN, faults)
+    kind = _kind(held, faults)
+    projections = [read_projection(module, faults) for module in modules if module.kind == "Dense"]
+    width = next((held[name] for name in _WIDTHS if name in held), None)
+    faults += _breaks(modules, projections, width)
     max_tokens = _max_tokens(folder, faults)
-    if _settings(folder / "config_sentence_transformers.json").get("default_prompt_name") is not None:
-        faults.append(Fault("default_prompt_name", "set", "puts a prompt before each text", _REMEDY))
-    if len(kinds) == 3:
-        inputs = _settings(folder / places[2] / "config.json").get("module_input_name", "sentence_embedding")
-        if inputs != "sentence_embedding":
-            faults.append(Fault("module_input_name", inputs, "must be sentence_embedding", _REMEDY))
+    prompts, default = _prompts(settings(folder / _WHOLE_FILE), faults)
+    normalise = modules[-1].kind == "Normalize"
+    if normalise:
+        modules[-1].settings((), faults)
     if faults:
         raise CheckpointError(str(folder), faults)
-    return Pooling(kind, len(kinds) == 3, max_tokens)
+    include = bool(held.get("include_prompt", True))
+    return Pooling(kind, normalise, max_tokens, tuple(projections), prompts, default, include)
 
 
-def write_pooling(pooling: Pooling, folder: Path, d_model: int) -> None:
-    """Write the same files, so that sentence-transformers opens the folder.
+def write_pooling(pooling: Pooling, folder: Path, d_hidden: int) -> None:
+    """Write the same files, so that sentence-transformers of any version opens the folder.
 
     Args:
         pooling: what to write.
         folder: stands already.
-        d_model: width of the vectors.
+        d_hidden: width of the hidden states.
     """
-    kinds = ["Transformer", "Pooling", *(["Normalize"] if pooling.normalise else [])]
-    places = ["", "1_Pooling", "2_Normalize"]
-    modules = [
-        {"idx": n, "name": str(n), "path": places[n], "type": f"sentence_transformers.models.{kind}"}
-        for n, kind in enumerate(kinds)
-    ]
     flags = {flag: kind == pooling.kind for kind, flag in _FLAGS.items()}
-    _write(folder / "modules.json", modules)
-    _write(folder / "sentence_bert_config.json", {"max_seq_length": pooling.max_tokens, "do_lower_case": False})
-    for n, content in enumerate(({"word_embedding_dimension": d_model, **flags}, {})[: len(kinds) - 1], start=1):
-        (folder / places[n]).mkdir()
-        _write(folder / places[n] / "config.json", content)
+    contents: list[tuple[str, Mapping[str, Any]]] = [("Transformer", {})]
+    contents.append(("Pooling", {_WIDTHS[0]: d_hidden, **flags, "include_prompt": pooling.include_prompt}))
+    contents += [("Dense", projection_settings(layer)) for layer in pooling.projections]
+    contents += [("Normalize", {})] if pooling.normalise else []
+    write_modules(folder, contents)
+    write(folder / "sentence_bert_config.json", {"max_seq_length": pooling.max_tokens, "do_lower_case": False})
+    if pooling.prompts:
+        texts = {prompt.name: prompt.text for prompt in pooling.prompts}
+        write(folder / _WHOLE_FILE, {"prompts": texts, "default_prompt_name": pooling.default_prompt})
 
 
-def _kind(settings: Mapping[str, Any], faults: list[Fault]) -> PoolingKind:
-    modes = settings.get("pooling_mode")
+def _kind(held: Mapping[str, Any], faults: list[Fault]) -> PoolingKind:
+    modes = held.get("pooling_mode")
     if modes is None:
-        flags = {flag: mode for mode, kind in _MODES.items() for flag in [_FLAGS[kind]]}
-        flags |= {flag: flag for flag in _OTHER_FLAGS}
-        modes = [mode for flag, mode in flags.items() if settings.get(flag)]
+        modes = [mode for mode, kind in _MODES.items() if held.get(_FLAGS[kind])]
     modes = modes if isinstance(modes, list) else [modes]
     known = [_MODES[mode] for mode in modes if isinstance(mode, str) and mode in _MODES]
     if len(modes) != 1 or len(known) != 1:
-        faults.append(Fault("pooling_mode", modes, f"must be one of {', '.join(_MODES)}", _REMEDY))
+        faults.append(Fault("pooling_mode", modes, f"must be one of {', '.join(_MODES)}", REMEDY))
         return "mean"
     return known[0]
 
 
+def _breaks(modules: Sequence[Module], projections: Sequence[Projection], width: int | None) -> list[Fault]:
+    """Where a dense layer reads another width than the one before it gives."""
+    faults, dense = [], [module.folder.name for module in modules if module.kind == "Dense"]
+    for name, layer in zip(dense, projections, strict=True):
+        if width is not None and layer.d_in != width:
+            rule = f"must be {width}, the width of what precedes"
+            faults.append(Fault(f"{name}.in_features", layer.d_in, rule, "correct config.json"))
+        width = layer.d_out
+    return faults
+
+
+def _prompts(held: Mapping[str, Any], faults: list[Fault]) -> tuple[tuple[Prompt, ...], str | None]:
+    """The prompts, but for those that say nothing, and the name of the default one."""
+    texts, default = held.get("prompts") or {}, held.get("default_prompt_name")
+    if not isinstance(texts, dict) or not all(isinstance(text, str | None) for text in texts.values()):
+        faults.append(Fault("prompts", texts, "must be an object of texts", "correct it"))
+        return (), None
+    if default is not None and default not in texts:
+        faults.append(Fault("default_prompt_name", default, "is no prompt of the model", "name one, or remove it"))
+    return tuple(Prompt(name, text or "") for name, text in sorted(texts.items()) if text or name == default), default
+
+
 def _max_tokens(folder: Path, faults: list[Fault]) -> int | None:
-    settings = _settings(folder / "sentence_bert_config.json")
-    if settings.get("do_lower_case"):
+    held = settings(folder / "sentence_bert_config.json")
+    if held.get("do_lower_case"):
         faults.append(Fault("do_lower_case", True, "is done before the tokenizer", "let the tokenizer do it"))
-    output = settings.get("modality_config", {})
+    output = held.get("modality_config", {})
     if output not in ({}, {"text": {"method": "forward", "method_output_name": "last_hidden_state"}}):
-        faults.append(Fault("modality_config", output, "must read text into last_hidden_state", _REMEDY))
-    limit = settings.get("max_seq_length")
+        faults.append(Fault("modality_config", output, "must read text into last_hidden_state", REMEDY))
+    limit = held.get("max_seq_length")
     if limit is None:
-        limit = _settings(folder / "tokenizer_config.json").get("model_max_length")
+        limit = settings(folder / "tokenizer_config.json").get("model_max_length")
         limit = None if isinstance(limit, int | float) and limit > _NO_LIMIT else limit
     if limit is not None and (type(limit) is not int or limit < 1):
         faults.append(Fault("max_seq_length", limit, "must be a whole number of at least 1", "correct it"))
     return limit
-
-
-def _settings(path: Path) -> dict[str, Any]:
-    return read_json(path) if path.is_file() else {}
-
-
-def _write(path: Path, content: object) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

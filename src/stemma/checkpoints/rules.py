@@ -170,7 +170,7 @@ class Plan:
         for entry in self.entries:
             yield entry.theirs, entry.write(ours)
         for extra in self.extras:
-            name = _prefixed(extra.theirs, self.prefix)
+            name = prefixed(extra.theirs, self.prefix)
             if name in self._by_name:
                 continue
             if isinstance(extra, Zero):
@@ -206,13 +206,13 @@ class Plan:
         if name in self._by_name:
             return None
         return next(
-            (rule for rule in self.extras if _match(_prefixed(rule.theirs, self.prefix), name, whole=True)), None
+            (rule for rule in self.extras if _match(prefixed(rule.theirs, self.prefix), name, whole=True)), None
         )
 
     def _target(self, tie: Tie, name: str) -> str:
-        found = _match(_prefixed(tie.theirs, self.prefix), name, whole=True)
+        found = _match(prefixed(tie.theirs, self.prefix), name, whole=True)
         assert found, "a tie is asked for the target of its own names"
-        return _fill(_prefixed(tie.to, self.prefix), found[0])
+        return _fill(prefixed(tie.to, self.prefix), found[0])
 
     def _zero_shape(self, zero: Zero) -> Shape:
         return tuple(self.sizes[size] if isinstance(size, str) else size for size in zero.shape)
@@ -267,7 +267,7 @@ def _entry(
         if (found := _match(pattern, name)) is None:
             continue
         stars, suffix = found
-        target = _fill(_prefixed(theirs, prefix), stars) + suffix
+        target = _fill(prefixed(theirs, prefix), stars) + suffix
         names: tuple[str, ...] = (name,)
         if isinstance(rule, Split):
             names = tuple(_fill(f"{rule.ours}.{part}", stars) + suffix for part in rule.parts)
@@ -288,7 +288,8 @@ def _children(rule: Rename | Split | Permute) -> Sequence[tuple[str, str, str]]:
     return [(child, f"{rule.ours}.{child}", f"{rule.theirs}{dot}{theirs}") for child, theirs in rule.names.items()]
 
 
-def _prefixed(theirs: str, prefix: str) -> str:
+def prefixed(theirs: str, prefix: str) -> str:
+    """One of their names with what a leading `@` stands for."""
     return prefix + theirs[1:] if theirs.startswith("@") else theirs
 
 

@@ -12,6 +12,7 @@ from stemma.checkpoints.rules import Plan, Shape, Tensors, make_plan
 from stemma.errors import CheckpointError, Fault
 from stemma.families import closest
 from stemma.nn import Model
+from stemma.nn.pooling import Projections
 from stemma.spec.architecture import SIZE_FIELDS, Architecture
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import WeightRule
@@ -33,6 +34,7 @@ class Stored:
         facts: entries of a configuration that change no logits, written back as they came.
         pooling: how to embed a text, for models made to.
         metadata: for a GGUF file all of its entries, from which its tokenizer is made.
+        projections: the tensors of the pooling's dense layers.
     """
 
     family: Family
@@ -40,6 +42,7 @@ class Stored:
     facts: Mapping[str, Any] = field(default_factory=dict)
     pooling: Pooling | None = None
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    projections: Projections = ()
 
     @property
     def architecture(self) -> Architecture:

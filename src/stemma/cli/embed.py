@@ -5,23 +5,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, BinaryIO
 
 import typer
 
 from stemma.cli import options
 from stemma.cli.output import open_model, show, table, write
-from stemma.errors import Fault, InputError
+from stemma.cli.vectors import CHUNK, Embedder, Precision, Texts, save_rows, spread
+from stemma.errors import Fault
 
 if TYPE_CHECKING:
+    import numpy as np
     from rich.console import RenderableType
-
-# Texts between two steps of the progress bar, in batches: enough for the model to sort them by length.
-BATCHES_A_STEP = 32
 
 EMBED_EXAMPLES = """Examples:
 
-$ stemma embed texts.txt --model minilm --out vectors.npy"""
+$ stemma embed texts.txt --model minilm --out vectors.npy
+
+$ stemma embed corpus.jsonl.gz --field title --precision int8 --out vectors.npy"""
 
 SIMILARITY_EXAMPLES = """Examples:
 
@@ -35,70 +36,81 @@ def register(app: typer.Typer) -> None:
 
 
 def embed(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A UTF-8 file, one text a line.", show_default=False)],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The .npy file to write, float32, one row a line.")],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FILE", help="One text a line, or a record: .txt .jsonl .csv (.gz).", show_default=False
+        ),
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The .npy file to write, float32, one row a text.")],
     model: options.Model = "minilm",
-    batch_size: Annotated[int, typer.Option("--batch-size", help="Texts that run at once.")] = 32,
-    dtype: options.Dtype = "float32",
+    field: Annotated[str, typer.Option("--field", help="The field of a record that holds the text.")] = "text",
+    precision: Annotated[Precision, typer.Option("--precision", help="Of the products; int8 is fastest.")] = "float32",
+    dimensions: Annotated[int | None, typer.Option("--dimensions", help="Keep so many first numbers.")] = None,
+    prompt: Annotated[str | None, typer.Option("--prompt", help="Name of the model's prompt before each text.")] = None,
+    ray: Annotated[str | None, typer.Option("--ray", help="Address of a Ray cluster; local starts one.")] = None,
     json: options.Json = False,
 ) -> None:
-    """Embed each line of a file and write the vectors."""
-    options.check("stemma embed", [options.at_least("--batch-size", batch_size, 1), options.fresh("--out", out)])
-    texts = _read_lines(file)
-    lm = open_model(model, dtype)
+    """Embed each text of a file of any size and write the vectors."""
+    checks = [options.at_least("--dimensions", dimensions, 1), options.fresh("--out", out)]
+    options.check("stemma embed", checks)
+    texts, embedder = Texts(file, field), Embedder(model, precision, {"dimensions": dimensions, "prompt": prompt})
+    count = texts.count()
+    vectors: Iterable[np.ndarray]
+    if ray is None:
+        vectors = map(embedder.on(open_model(model, embedder.dtype)), texts.chunks())
+    else:
+        vectors = spread(texts.chunks(), embedder, ray)
+    widths = []
 
-    import numpy as np
+    def save(stream: BinaryIO) -> None:
+        widths.append(save_rows(stream, count, _progress(vectors, count)))
 
-    step = batch_size * BATCHES_A_STEP
-    chunks = [texts[start : start + step] for start in range(0, len(texts), step)]
-    vectors = np.concatenate([lm.embed(chunk, batch_size=batch_size) for chunk in _progress(chunks)])
-    write("stemma embed", "--out", out, lambda stream: np.save(stream, vectors))
-    result = {"model": lm.name, "out": str(out), "texts": vectors.shape[0], "dimensions": vectors.shape[1]}
+    write("stemma embed", "--out", out, save)
+    result = {"model": model, "out": str(out), "texts": count, "dimensions": widths[0]}
     show(result, json, lambda row: [f"{row['out']}: {row['texts']} texts, {row['dimensions']} dimensions"])
 
 
 def similarity(
-    a: Annotated[str, typer.Argument(metavar="A", help="One text.", show_default=False)],
-    b: Annotated[str, typer.Argument(metavar="B", help="Another text.", show_default=False)],
+    texts: Annotated[list[str], typer.Argument(metavar="A B...", help="Two texts or more.", show_default=False)],
     model: options.Model = "minilm",
     dtype: options.Dtype = "float32",
     json: options.Json = False,
 ) -> None:
-    """Compare two texts by the cosine of their embeddings."""
-    options.check("stemma similarity", [options.readable("A", a), options.readable("B", b)])
+    """Compare texts by the cosine of their embeddings: two, or each with each."""
+    few = Fault("B", None, "is missing", "give two texts or more") if len(texts) < 2 else None
+    names = ("A", "B") if len(texts) == 2 else tuple(f"TEXT {place + 1}" for place in range(len(texts)))
+    options.check("stemma similarity", [few, *map(options.readable, names, texts)])
     lm = open_model(model, dtype)
 
     import numpy as np
 
-    first, second = lm.embed([a, b]).astype(np.float64)
-    cosine = float(first @ second / (np.linalg.norm(first) * np.linalg.norm(second)))
-    show({"model": lm.name, "a": a, "b": b, "similarity": cosine}, json, _draw_similarity)
+    vectors = lm.embed(texts).astype(np.float64)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    cosines = (vectors @ vectors.T).tolist()
+    if len(texts) == 2:
+        result = {"model": lm.name, "a": texts[0], "b": texts[1], "similarity": cosines[0][1]}
+        show(result, json, _draw_similarity)
+    else:
+        show({"model": lm.name, "texts": texts, "similarities": cosines}, json, _draw_similarities)
 
 
 def _draw_similarity(result: dict[str, Any]) -> Iterator[RenderableType]:
     yield table(("a", "b", "similarity#"), [(result["a"], result["b"], f"{result['similarity']:.4f}")])
 
 
-def _read_lines(file: Path) -> list[str]:
-    try:
-        texts = file.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else f"byte {error.start} is not UTF-8"
-        fault = Fault("FILE", str(file), f"cannot be read: {reason}", "name another file")
-        raise InputError("stemma embed", fault) from error
-    blank = [number for number, text in enumerate(texts, start=1) if not text.strip()]
-    if not texts:
-        raise InputError("stemma embed", Fault("FILE", str(file), "is empty", "write one text a line"))
-    if blank:
-        raise InputError("stemma embed", Fault("line", blank, "holds no text", f"fill or delete it in {file}"))
-    return texts
+def _draw_similarities(result: dict[str, Any]) -> Iterator[RenderableType]:
+    columns = ("text", *(f"{place + 1}#" for place in range(len(result["texts"]))))
+    rows = zip(result["texts"], result["similarities"], strict=True)
+    yield table(columns, [(text, *(f"{cosine:.4f}" for cosine in cosines)) for text, cosines in rows])
 
 
-def _progress(chunks: list[list[str]]) -> Iterable[list[str]]:
-    """The chunks, with a bar on a terminal where there is more than one."""
-    if len(chunks) == 1 or not sys.stderr.isatty():
-        return chunks
+def _progress(vectors: Iterable[Any], count: int) -> Iterable[Any]:
+    """The parts, with a bar on a terminal where there is more than one."""
+    if count <= CHUNK or not sys.stderr.isatty():
+        return vectors
     from rich.console import Console
     from rich.progress import track
 
-    return track(chunks, "embedding", console=Console(stderr=True), transient=True)
+    total = -(-count // CHUNK)
+    return track(vectors, "embedding", total=total, console=Console(stderr=True), transient=True)

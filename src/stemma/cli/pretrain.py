@@ -61,8 +61,8 @@ def pretrain(
     assert source is not None, "checked"
     asked = [*(settings or ()), *([] if ray is None else [f"ray={ray}"])]
     run = read_run(source, asked, folder=resume or folder)
-    outcome = run.train(_trackers(), device=device, resume=resume is not None)
-    if _leads() and outcome.ended != "interrupted":
+    outcome = run.train(trackers(), device=device, resume=resume is not None)
+    if leads() and outcome.ended != "interrupted":
         show(summaries([Path(run.folder)]), json, _draw)
     if outcome.ended == "interrupted":
         step, again = outcome.progress.step, f"stemma pretrain --resume {run.folder}"
@@ -100,14 +100,14 @@ def _misused(file: Path | None, resume: Path | None, folder: Path | None, device
         yield Fault("--device", device, "is unknown", "use cpu or cuda")
 
 
-def _leads() -> bool:
+def leads() -> bool:
     """Whether this is the process of a run that speaks."""
     return os.environ.get("RANK", "0") == "0"
 
 
-def _trackers() -> Iterator[Tracker]:
+def trackers() -> Iterator[Tracker]:
     """The line that moves, on a terminal."""
-    if sys.stderr.isatty() and _leads():
+    if sys.stderr.isatty() and leads():
         from stemma.training import ProgressLine
 
         yield ProgressLine()

@@ -42,12 +42,12 @@ def read_files(source: Files, report: Report) -> Iterator[Document]:
             continue
         try:
             if len(group) == 2:
-                yield from _aligned(group, report)
+                yield from aligned(group, report)
             else:
                 yield from _reader(group[0])(group[0], source, report)
         except InputError:
             raise
-        except _damages() as error:
+        except damages() as error:
             raise _bad(" and ".join(group), f"cannot be read: {error}", "mend or remove the file") from error
 
 
@@ -73,7 +73,7 @@ def _bad(where: str, rule: str, remedy: str, field: str = "file", value: object 
     return InputError(where, Fault(field, where if value is None else value, rule, remedy))
 
 
-def _damages() -> tuple[type[Exception], ...]:
+def damages() -> tuple[type[Exception], ...]:
     """What readers raise where a file is damaged; those of packages that are not imported cannot be raised."""
     found = [OSError, EOFError, zlib.error, csv.Error]
     for module, name in (("zstandard", "ZstdError"), ("pyarrow", "ArrowException")):
@@ -124,16 +124,16 @@ def _bytes(path: str) -> BinaryIO:
     return Path(path).open("rb")
 
 
-_OPENERS: dict[str, Callable[[str], Any]] = {
+OPENERS: dict[str, Callable[[str], Any]] = {
     ".gz": gzip.GzipFile,
     ".zst": lambda path: io.BufferedReader(_Zstandard(path), _BLOCK),
 }
 
 
 @contextmanager
-def _text(path: str, report: Report) -> Iterator[TextIO]:
+def open_text(path: str, report: Report) -> Iterator[TextIO]:
     """A file of text, its newlines as they are, without its byte-order mark."""
-    with _OPENERS.get(Path(path).suffix, _bytes)(path) as stream:
+    with OPENERS.get(Path(path).suffix, _bytes)(path) as stream:
         first = stream.peek(3)[:3]
         if first[:2] in _UTF16:
             raise _bad(path, "is UTF-16", "convert it: iconv -f UTF-16 -t UTF-8")
@@ -144,7 +144,7 @@ def _text(path: str, report: Report) -> Iterator[TextIO]:
 
 
 def _plain(path: str, source: Files, report: Report) -> Iterator[Document]:
-    with _text(path, report) as file:
+    with open_text(path, report) as file:
         for text in _SPLITTERS[source.split](file, source, report):
             yield (text,)
 
@@ -162,9 +162,9 @@ _SPLITTERS: dict[str, Callable[[TextIO, Files, Report], Iterator[str]]] = {
 }
 
 
-def _aligned(paths: tuple[str, ...], report: Report) -> Iterator[Document]:
+def aligned(paths: tuple[str, ...], report: Report) -> Iterator[Document]:
     """Line by line two files at once."""
-    with _text(paths[0], report) as first, _text(paths[1], report) as second:
+    with open_text(paths[0], report) as first, open_text(paths[1], report) as second:
         for number, (left, right) in enumerate(zip_longest(first, second), 1):
             if left is None or right is None:
                 shorter = paths[left is not None]
@@ -173,7 +173,7 @@ def _aligned(paths: tuple[str, ...], report: Report) -> Iterator[Document]:
 
 
 def _json_lines(path: str, source: Files, report: Report) -> Iterator[Document]:
-    with _text(path, report) as file:
+    with open_text(path, report) as file:
         for number, line in enumerate(file, 1):
             if not line.strip():
                 continue
@@ -200,7 +200,7 @@ def _table(path: str, source: Files, report: Report) -> Iterator[Document]:
     comma = ".csv" in Path(path).suffixes
     form: Any = {"delimiter": ","} if comma else {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
     csv.field_size_limit(sys.maxsize)
-    with _text(path, report) as file:
+    with open_text(path, report) as file:
         rows = csv.reader(file, **form)
         header = next(rows, []) if any(isinstance(field, str) for field in source.fields) else []
         for row in rows:
@@ -212,7 +212,7 @@ _FORMATS = {".jsonl": _json_lines, ".ndjson": _json_lines, ".parquet": _parquet,
 
 
 def _reader(path: str) -> Callable[[str, Files, Report], Iterator[Document]]:
-    suffixes = [suffix for suffix in Path(path).suffixes if suffix not in _OPENERS]
+    suffixes = [suffix for suffix in Path(path).suffixes if suffix not in OPENERS]
     return _FORMATS.get(suffixes[-1] if suffixes else "", _plain)
 
 

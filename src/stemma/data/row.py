@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Ids = NDArray[np.int64]
 
-Reading = Literal["stream", "whole", "pieces", "neighbours", "pairs"]
+Reading = Literal["stream", "whole", "pieces", "neighbours", "pairs", "given"]
 """How a corpus becomes rows.
 
 - "stream": framed documents, one after the other, cut wherever a row is full.
@@ -18,6 +18,7 @@ Reading = Literal["stream", "whole", "pieces", "neighbours", "pairs"]
 - "pieces": one framed document a row, or a part of one that is longer.
 - "neighbours": a part of a document without a frame, and one of another document, drawn at random.
 - "pairs": a document of two parts without frames: a sentence and its translation, a question and its answer.
+- "given": what a task made of a labelled record beforehand.
 """
 
 
@@ -65,10 +66,12 @@ class Row:
     Args:
         pieces: in their order; with "neighbours" the second is the stranger.
         key: what the random draws about this row are seeded with; equal keys give equal draws.
+        given: what a task made of a labelled record; there are no pieces then.
     """
 
     pieces: tuple[Piece, ...]
     key: tuple[int, ...] = (0,)
+    given: object = None
 
     def draws(self) -> np.random.Generator:
         """The row's own source of randomness: the same however rows are spread over steps and machines."""

@@ -19,6 +19,7 @@ from stemma.families.pangu import PANGU_ALPHA
 from stemma.families.recurrent import COVE, ELMO, ULMFIT
 from stemma.families.roberta import ROBERTA, XLM_R
 from stemma.families.seq2seq import MT5, T5, T5_V1_1, TRANSFORMER
+from stemma.families.task_heads import task_heads
 from stemma.families.xlm import XLM
 from stemma.families.xlnet import XLNET
 
@@ -73,4 +74,5 @@ __all__ = [
     "catalogue",
     "closest",
     "family",
+    "task_heads",
 ]

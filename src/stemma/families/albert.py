@@ -4,9 +4,11 @@ from typing import Any
 
 from stemma.families.bert import BERT
 from stemma.families.names import ACTIVATIONS, BERT_BODY, BERT_CONFIG, BERT_EMBEDDINGS, SUMMARY
+from stemma.families.task_heads import CLASSIFIER, DENSE_CLASSIFIER, answering, choosing, classifying, tagging
 from stemma.spec.ends import Embedding, MaskedLMHead, NextSentenceHead, Pooler, ReplacedTokenHead
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Key, Rename, Tie, Variant
 from stemma.spec.parts import Plain
+from stemma.spec.tasks import ClassifierHead
 from stemma.spec.training import Dropout
 
 _LAYER = "@encoder.albert_layer_groups.0.albert_layers.0"
@@ -55,6 +57,12 @@ ALBERT_CHECKPOINT = Checkpoint(
         Tie("predictions.decoder.weight", "@embeddings.word_embeddings.weight"),
         Tie("predictions.bias", "predictions.decoder.bias", written=True),
     ),
+    tasks=(
+        classifying("Albert", "albert.", ClassifierHead(), CLASSIFIER),
+        choosing("Albert", "albert.", ClassifierHead(), CLASSIFIER),
+        tagging("Albert", "albert."),
+        answering("Albert", "albert."),
+    ),
 )
 
 ALBERT = BERT.derive(
@@ -79,6 +87,11 @@ ALBERT = BERT.derive(
     checkpoint=ALBERT_CHECKPOINT,
 )
 
+# BERT's tanh is GELU here; what a choice is scored by is the same, under other names.
+_CLASSIFIER = ClassifierHead(reads="first", dense="gelu")
+_SUMMARY = {"dense": "sequence_summary.summary", "score": "classifier"}
+_SUMMARISED = (Constant("summary_type", "first"), Constant("summary_activation", "gelu"))
+
 ELECTRA_CHECKPOINT = Checkpoint(
     model_type="electra",
     variants=(
@@ -99,6 +112,12 @@ ELECTRA_CHECKPOINT = Checkpoint(
         Rename("heads.mlm", "generator_predictions", {"dense": "dense", "norm": "LayerNorm"}),
         Rename("heads.mlm", "generator_lm_head", {"weight": "weight", "bias": "bias"}),
         Tie("generator_lm_head.weight", "@embeddings.word_embeddings.weight"),
+    ),
+    tasks=(
+        classifying("Electra", "electra.", _CLASSIFIER, DENSE_CLASSIFIER),
+        choosing("Electra", "electra.", _CLASSIFIER, _SUMMARY, *_SUMMARISED),
+        tagging("Electra", "electra."),
+        answering("Electra", "electra."),
     ),
 )
 

@@ -1,14 +1,16 @@
 """Denoising with an encoder and a decoder: BART."""
 
-from stemma.families.seq2seq import FAIRSEQ_BODY, FAIRSEQ_CONFIG, TRANSFORMER
+from stemma.families.seq2seq import FAIRSEQ_BODY, FAIRSEQ_CONFIG, FAIRSEQ_SCORES, TRANSFORMER
+from stemma.families.task_heads import CLASSIFICATION_HEAD, answering, classifying
 from stemma.spec.ends import Embedding, LanguageModelHead
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Key, Rename, Variant
 from stemma.spec.parts import Learned, Plain
+from stemma.spec.tasks import ClassifierHead
 from stemma.spec.training import Normal
 
 BART_CHECKPOINT = Checkpoint(
     model_type="bart",
-    variants=(Variant("BartForConditionalGeneration", (LanguageModelHead(bias=True),)),),
+    variants=(Variant("BartForConditionalGeneration", (LanguageModelHead(bias=True),), weights=FAIRSEQ_SCORES),),
     config=(
         *FAIRSEQ_CONFIG,
         # Their tables have two rows more.
@@ -36,6 +38,10 @@ BART_CHECKPOINT = Checkpoint(
         Rename("decoder_additions.position", "model.decoder.embed_positions"),
         Rename("decoder_additions.norm", "model.decoder.layernorm_embedding"),
         *FAIRSEQ_BODY,
+    ),
+    tasks=(
+        classifying("Bart", "", ClassifierHead(reads="last", dense="tanh"), CLASSIFICATION_HEAD),
+        answering("Bart", ""),
     ),
 )
 

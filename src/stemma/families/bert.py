@@ -1,10 +1,15 @@
 """The encoder-only branch: BERT, and what differs from it in data, objective or vocabulary."""
 
+from collections.abc import Iterable
+from dataclasses import replace
+
 from stemma.families.names import ACTIVATIONS, BERT_BODY, BERT_CONFIG, GGUF_FEEDFORWARD, GGUF_SIZES
 from stemma.families.seq2seq import TRANSFORMER
+from stemma.families.task_heads import CLASSIFIER, answering, choosing, classifying, tagging
 from stemma.spec.ends import Embedding, MaskedLMHead, NextSentenceHead, Pooler, SpanBoundaryHead
 from stemma.spec.mapping import Checkpoint, ConfigRule, Constant, Fact, Gguf, Key, Rename, Tie, Variant
 from stemma.spec.parts import Encoder, LayerNorm, Learned, Plain
+from stemma.spec.tasks import ClassifierHead
 from stemma.spec.training import Dropout, Normal
 
 _INERT = (
@@ -50,6 +55,12 @@ BERT_CHECKPOINT = Checkpoint(
         Fact("pad_token_id", 0),
     ),
     weights=BERT_WEIGHTS,
+    tasks=(
+        classifying("Bert", "bert.", ClassifierHead(), CLASSIFIER),
+        choosing("Bert", "bert.", ClassifierHead(), CLASSIFIER),
+        tagging("Bert", "bert."),
+        answering("Bert", "bert."),
+    ),
     gguf=Gguf(
         architecture="bert",
         heads=(),
@@ -100,12 +111,18 @@ def _ernie(*tasks: ConfigRule) -> Checkpoint:
     """ERNIE's folders, which are BERT's with another name and the rules of the tasks' vectors."""
     return Checkpoint(
         model_type="ernie",
-        variants=tuple(
-            Variant(one.name.replace("Bert", "Ernie"), one.heads, one.prefix.replace("bert", "ernie"))
-            for one in BERT_CHECKPOINT.variants
-        ),
+        variants=_ernies(BERT_CHECKPOINT.variants),
         config=(*BERT_CHECKPOINT.config, *tasks),
         weights=BERT_WEIGHTS,
+        tasks=_ernies(BERT_CHECKPOINT.tasks),
+    )
+
+
+def _ernies(classes: Iterable[Variant]) -> tuple[Variant, ...]:
+    """BERT's classes under ERNIE's names."""
+    return tuple(
+        replace(one, name=one.name.replace("Bert", "Ernie"), prefix=one.prefix.replace("bert", "ernie"))
+        for one in classes
     )
 
 

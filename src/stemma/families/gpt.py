@@ -2,6 +2,7 @@
 
 from stemma.families.names import ACTIVATIONS, GGUF_DECODER, GGUF_SIZES, SUMMARY
 from stemma.families.seq2seq import TRANSFORMER
+from stemma.families.task_heads import LAST, SCORE, answering, classifying, tagging
 from stemma.spec.ends import Embedding, LanguageModelHead
 from stemma.spec.mapping import (
     Checkpoint,
@@ -70,6 +71,7 @@ GPT_CHECKPOINT = Checkpoint(
         Tie("lm_head.weight", "@tokens_embed.weight"),
         Ignore("@position_ids"),
     ),
+    tasks=(classifying("OpenAIGPT", "transformer.", LAST, SCORE),),
 )
 
 GPT = TRANSFORMER.derive(
@@ -112,6 +114,11 @@ GPT2_CHECKPOINT = Checkpoint(
         *_BODY,
         Rename("decoder.norm", "@ln_f"),
         Tie("lm_head.weight", "@wte.weight"),
+    ),
+    tasks=(
+        classifying("GPT2", "transformer.", LAST, SCORE),
+        tagging("GPT2", "transformer."),
+        answering("GPT2", "transformer."),
     ),
     gguf=Gguf(
         architecture="gpt2",

@@ -2,6 +2,7 @@
 
 from stemma.families.gpt import GPT2
 from stemma.families.names import GGUF_DECODER, GGUF_SIZES, LLAMA_BODY, LLAMA_CONFIG, LLAMA_FEEDFORWARD
+from stemma.families.task_heads import LAST, SCORE, answering, classifying, tagging
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Gguf, Ignore, Key, Permute, Rename, Variant
 from stemma.spec.parts import NO_BIAS, Gated, RMSNorm, Rotary
@@ -24,6 +25,11 @@ LLAMA_CHECKPOINT = Checkpoint(
         Fact("pretraining_tp"),
     ),
     weights=(*LLAMA_BODY, LLAMA_FEEDFORWARD),
+    tasks=(
+        classifying("Llama", "model.", LAST, SCORE),
+        tagging("Llama", "model.", "score"),
+        answering("Llama", "transformer."),
+    ),
     gguf=Gguf(
         architecture="llama",
         heads=(LanguageModelHead(tied=True),),

@@ -2,6 +2,7 @@
 
 from stemma.families.llama import LLAMA2
 from stemma.families.names import LLAMA_BODY, LLAMA_CONFIG, LLAMA_FEEDFORWARD
+from stemma.families.task_heads import LAST, SCORE, answering, classifying, tagging
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.mapping import Checkpoint, ConfigRule, Fact, Key, Rename, Variant, WeightRule
 from stemma.spec.parts import Experts, Full, Rotary, SlidingWindow
@@ -26,6 +27,11 @@ def _checkpoint(
             *more,
         ),
         weights=(*LLAMA_BODY, *inner),
+        tasks=(
+            classifying(name, "model.", LAST, SCORE),
+            tagging(name, "model.", "score"),
+            answering(name, "model."),
+        ),
     )
 
 

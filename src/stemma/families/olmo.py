@@ -2,6 +2,7 @@
 
 from stemma.families.llama import LLAMA, LLAMA2
 from stemma.families.names import LLAMA_BODY, LLAMA_CONFIG, LLAMA_FEEDFORWARD
+from stemma.families.task_heads import LAST, SCORE, classifying, tagging
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Key, Rename, Split, Variant
 from stemma.spec.parts import Bias, LayerNorm, RMSNorm, Rotary
@@ -19,6 +20,7 @@ OLMO_CHECKPOINT = Checkpoint(
         Constant("clip_qkv", None),
     ),
     weights=(*LLAMA_BODY, LLAMA_FEEDFORWARD),
+    tasks=(classifying("Olmo", "model.", LAST, SCORE),),
 )
 
 OLMO = LLAMA.derive(
@@ -63,6 +65,7 @@ GLM4_CHECKPOINT = Checkpoint(
         Split("decoder.blocks.*.feedforward", "@layers.*.mlp.gate_up_proj", ("gate", "up")),
         Rename("decoder.blocks.*.feedforward", "@layers.*.mlp", {"down": "down_proj"}),
     ),
+    tasks=(classifying("Glm", "model.", LAST, SCORE), tagging("Glm", "model.", "score")),
 )
 
 GLM4 = LLAMA2.derive(

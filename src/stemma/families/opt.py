@@ -2,6 +2,7 @@
 
 from stemma.families.gpt import GPT3
 from stemma.families.names import ACTIVATIONS, BLOOM_BODY, FAIRSEQ_ATTENTION
+from stemma.families.task_heads import LAST, SCORE, answering, classifying, tagging
 from stemma.spec.ends import Embedding, LanguageModelHead
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Key, Rename, Tie, Variant
 from stemma.spec.parts import Alibi, Full, Learned, Plain, PostNorm, PreNorm
@@ -54,6 +55,7 @@ OPT_CHECKPOINT = Checkpoint(
         Rename("heads.lm", "lm_head"),
         Tie("lm_head.weight", "@decoder.embed_tokens.weight"),
     ),
+    tasks=(classifying("OPT", "model.", LAST, SCORE), answering("OPT", "model.")),
 )
 
 OPT = GPT3.derive(
@@ -123,6 +125,11 @@ BLOOM_CHECKPOINT = Checkpoint(
             "@h.*",
             {"attention_norm": "input_layernorm", "feedforward_norm": "post_attention_layernorm"},
         ),
+    ),
+    tasks=(
+        classifying("Bloom", "transformer.", LAST, SCORE),
+        tagging("Bloom", "transformer."),
+        answering("Bloom", "transformer."),
     ),
 )
 

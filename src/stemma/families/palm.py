@@ -2,6 +2,7 @@
 
 from stemma.families.gpt import GPT3
 from stemma.families.names import ACTIVATIONS, BLOOM_BODY
+from stemma.families.task_heads import LAST, SCORE, answering, classifying, tagging
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.mapping import Checkpoint, ConfigRule, Constant, Fact, Ignore, Key, Rename, Variant
 from stemma.spec.parts import NO_BIAS, Alibi, Full, Gated, LayerNorm, Parallel, Plain, PreNorm, RelativeBuckets, Rotary
@@ -88,6 +89,11 @@ def _falcon(norms: dict[str, str], *layout: ConfigRule) -> Checkpoint:
             Rename("decoder.blocks.*", "@h.*", norms),
             Ignore("@h.*.self_attention.rotary_emb.inv_freq"),
             Ignore("@h.*.self_attention.maybe_rotary.inv_freq"),
+        ),
+        tasks=(
+            classifying("Falcon", "transformer.", LAST, SCORE),
+            tagging("Falcon", "transformer."),
+            answering("Falcon", "transformer."),
         ),
     )
 

@@ -2,9 +2,11 @@
 
 from stemma.families.bert import BERT
 from stemma.families.names import ACTIVATIONS, BERT_BODY, BERT_CONFIG
+from stemma.families.task_heads import CLASSIFIER, DENSE_CLASSIFIER, answering, choosing, classifying, tagging
 from stemma.spec.ends import Embedding, MaskedLMHead, Pooler
 from stemma.spec.mapping import Checkpoint, Fact, Key, Rename, Tie, Variant
 from stemma.spec.parts import LayerNorm, Learned
+from stemma.spec.tasks import ClassifierHead
 
 
 def _checkpoint(model_type: str, name: str) -> Checkpoint:
@@ -33,6 +35,12 @@ def _checkpoint(model_type: str, name: str) -> Checkpoint:
             ),
             Tie("lm_head.decoder.weight", "@embeddings.word_embeddings.weight"),
             Tie("lm_head.bias", "lm_head.decoder.bias", written=True),
+        ),
+        tasks=(
+            classifying(name, "roberta.", ClassifierHead(reads="first", dense="tanh"), DENSE_CLASSIFIER),
+            choosing(name, "roberta.", ClassifierHead(), CLASSIFIER),
+            tagging(name, "roberta."),
+            answering(name, "roberta."),
         ),
     )
 

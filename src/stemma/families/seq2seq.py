@@ -1,6 +1,7 @@
 """The root of the tree and its encoder-decoder branch: the 2017 Transformer and T5."""
 
 from stemma.families.names import ACTIVATIONS, FAIRSEQ_ATTENTION
+from stemma.families.task_heads import CLASSIFICATION_HEAD, answering, classifying
 from stemma.spec.ends import Embedding, LanguageModelHead
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import (
@@ -30,6 +31,7 @@ from stemma.spec.parts import (
     RMSNorm,
     Sinusoidal,
 )
+from stemma.spec.tasks import ClassifierHead
 from stemma.spec.training import Dropout, FanIn, XavierUniform
 
 FAIRSEQ_CONFIG: tuple[ConfigRule, ...] = (
@@ -69,16 +71,20 @@ FAIRSEQ_BODY: tuple[WeightRule, ...] = (
             "feedforward_norm": "final_layer_norm",
         },
     ),
+    Tie("model.*.embed_tokens.weight", "model.shared.weight"),
+)
+"""Tensors that Marian's folders and BART's have in common, but for those of the scores."""
+
+FAIRSEQ_SCORES: tuple[WeightRule, ...] = (
     Rename("heads.lm.bias", "final_logits_bias", row=True),
     Zero("final_logits_bias", (1, "vocab_size")),
-    Tie("model.*.embed_tokens.weight", "model.shared.weight"),
     Tie("lm_head.weight", "model.shared.weight"),
 )
-"""Tensors that Marian's folders and BART's have in common."""
+"""Those of the scores."""
 
 MARIAN = Checkpoint(
     model_type="marian",
-    variants=(Variant("MarianMTModel", (LanguageModelHead(bias=True),)),),
+    variants=(Variant("MarianMTModel", (LanguageModelHead(bias=True),), weights=FAIRSEQ_SCORES),),
     config=(
         *FAIRSEQ_CONFIG,
         Constant("share_encoder_decoder_embeddings", True),
@@ -172,23 +178,28 @@ def _t5(up: dict[str, str], name: str = "T5") -> Checkpoint:
             Fact("eos_token_id", 1),
         ),
         weights=(
-            Rename("embeddings.token", "shared"),
-            Rename("*.blocks.*.attention", "*.block.*.layer.0.SelfAttention", _T5_HEADS),
-            Rename("decoder.blocks.*.cross_attention", "decoder.block.*.layer.1.EncDecAttention", _T5_HEADS),
-            Rename("encoder.blocks.*.feedforward", "encoder.block.*.layer.1.DenseReluDense", feedforward),
-            Rename("decoder.blocks.*.feedforward", "decoder.block.*.layer.2.DenseReluDense", feedforward),
-            Rename("encoder.blocks.*", "encoder.block.*.layer", _T5_NORMS | {"feedforward_norm": "1.layer_norm"}),
+            Rename("embeddings.token", "@shared"),
+            Rename("*.blocks.*.attention", "@*.block.*.layer.0.SelfAttention", _T5_HEADS),
+            Rename("decoder.blocks.*.cross_attention", "@decoder.block.*.layer.1.EncDecAttention", _T5_HEADS),
+            Rename("encoder.blocks.*.feedforward", "@encoder.block.*.layer.1.DenseReluDense", feedforward),
+            Rename("decoder.blocks.*.feedforward", "@decoder.block.*.layer.2.DenseReluDense", feedforward),
+            Rename("encoder.blocks.*", "@encoder.block.*.layer", _T5_NORMS | {"feedforward_norm": "1.layer_norm"}),
             Rename(
                 "decoder.blocks.*",
-                "decoder.block.*.layer",
+                "@decoder.block.*.layer",
                 _T5_NORMS | {"cross_attention_norm": "1.layer_norm", "feedforward_norm": "2.layer_norm"},
             ),
-            Rename("*.relative_bias", "*.block.0.layer.0.SelfAttention.relative_attention_bias"),
-            Rename("*.norm", "*.final_layer_norm"),
+            Rename("*.relative_bias", "@*.block.0.layer.0.SelfAttention.relative_attention_bias"),
+            Rename("*.norm", "@*.final_layer_norm"),
             Rename("heads.lm", "lm_head"),
-            Tie("*.embed_tokens.weight", "shared.weight"),
-            Tie("lm_head.weight", "shared.weight"),
-            Ignore("decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"),
+            Tie("@*.embed_tokens.weight", "@shared.weight"),
+            Tie("lm_head.weight", "@shared.weight"),
+            Ignore("@decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"),
+        ),
+        # Their class for tags reads an encoder alone.
+        tasks=(
+            classifying(name, "transformer.", ClassifierHead(reads="last", dense="tanh"), CLASSIFICATION_HEAD),
+            answering(name, ""),
         ),
         untied_by="lm_head.weight",
     )

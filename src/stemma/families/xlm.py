@@ -2,8 +2,10 @@
 
 from stemma.families.bert import BERT
 from stemma.families.names import SUMMARY
+from stemma.families.task_heads import answering, classifying, tagging
 from stemma.spec.ends import Embedding, MaskedLMHead
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Ignore, Key, Rename, Tie, Variant
+from stemma.spec.tasks import ClassifierHead
 
 _INERT = (
     *SUMMARY,
@@ -77,6 +79,19 @@ XLM_CHECKPOINT = Checkpoint(
         Rename("heads.mlm", "pred_layer.proj", {"weight": "weight", "bias": "bias"}),
         Tie("pred_layer.proj.weight", "@embeddings.weight"),
         Ignore("@position_ids"),
+    ),
+    # What scores their choices maps the scores of classes once more: none of ours does.
+    tasks=(
+        classifying(
+            "XLM",
+            "transformer.",
+            ClassifierHead(reads="first"),
+            {"score": "sequence_summary.summary"},
+            Constant("summary_type", "first"),
+            Constant("summary_activation", None),
+        ),
+        tagging("XLM", "transformer."),
+        answering("XLM", "transformer.", "Simple"),
     ),
 )
 

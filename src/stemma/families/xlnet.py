@@ -2,9 +2,11 @@
 
 from stemma.families.bert import BERT
 from stemma.families.names import ACTIVATIONS
+from stemma.families.task_heads import SUMMARISED, answering, choosing, classifying, tagging
 from stemma.spec.ends import Embedding, LanguageModelHead
 from stemma.spec.mapping import Checkpoint, Constant, Fact, Key, Rename, Tie, Variant
 from stemma.spec.parts import Bias, Permutation, RelativeSinusoidal
+from stemma.spec.tasks import ClassifierHead
 from stemma.spec.training import Dropout, Normal
 
 _RATES = ("dropout.residual", "dropout.attention", "dropout.feedforward", "dropout.output")
@@ -23,6 +25,9 @@ _INERT = (
     "start_n_top",
     "end_n_top",
 )
+
+_CLASSIFIER = ClassifierHead(reads="last", dense="tanh")
+_SUMMARY = (Constant("summary_type", "last"), Constant("summary_activation", "tanh"))
 
 XLNET_CHECKPOINT = Checkpoint(
     model_type="xlnet",
@@ -78,6 +83,12 @@ XLNET_CHECKPOINT = Checkpoint(
         ),
         Rename("heads.lm", "lm_loss"),
         Tie("lm_loss.weight", "@word_embedding.weight"),
+    ),
+    tasks=(
+        classifying("XLNet", "transformer.", _CLASSIFIER, SUMMARISED, *_SUMMARY),
+        choosing("XLNet", "transformer.", _CLASSIFIER, SUMMARISED, *_SUMMARY),
+        tagging("XLNet", "transformer."),
+        answering("XLNet", "transformer.", "Simple"),
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, runtime_checkable
 
@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stemma.adaptation.virtual import ids_in_force
 from stemma.errors import Fault, InputError
 from stemma.nn import Cache, Model, PackedProducts
 from stemma.spec.architecture import Architecture
@@ -57,6 +58,9 @@ class ModelStepper:
         model: any model with a language-model head.
         decoder_start: the id with which the decoder of a pair begins; not used otherwise.
         images: pixels of those in the prompts, in which one image token stands for each.
+        before: ids that stand before every text, such as those of virtual tokens, by the input in which they do:
+            "tokens" for the prompts, "decoder_tokens" for what the decoder of a pair begins with. Where not given,
+            those of the adaptations that are in force.
 
     Raises:
         InputError: a model that cannot write, or a pair without `decoder_start`.
@@ -67,11 +71,13 @@ class ModelStepper:
         model: Model,
         decoder_start: int | None = None,
         images: Float[Tensor, "images 3 height width"] | None = None,
+        before: Mapping[str, Prompt] | None = None,
     ) -> None:
         check_writer(model.architecture, decoder_start)
         self.model = model
         self.decoder_start = decoder_start
         self.images = images
+        self.before: Mapping[str, Prompt] = ids_in_force(model) if before is None else before  # type: ignore[assignment]
         self._cache: Cache | None = None
         self._fast = PackedProducts()
 
@@ -84,7 +90,9 @@ class ModelStepper:
     def start(self, prompts: Sequence[Prompt], max_new_tokens: int) -> Float[Tensor, "B V"]:
         """Read the prompts and give the logits of what follows: see `Stepper.start`."""
         prompts = [_spread(prompt, self.model.architecture.vision) for prompt in prompts]
-        check_prompts(self.model.architecture, prompts, max_new_tokens)
+        first, begun = (self.before.get(side, ()) for side in ("tokens", "decoder_tokens"))
+        check_prompts(self.model.architecture, prompts, max_new_tokens, first, begun)
+        prompts = [[*first, *prompt] for prompt in prompts]
         device = next(self.model.parameters()).device
         longest = max(map(len, prompts))
         missing = torch.tensor([longest - len(prompt) for prompt in prompts], device=device)
@@ -95,8 +103,8 @@ class ModelStepper:
                 rows = torch.tensor([[*prompt, *[0] * (longest - len(prompt))] for prompt in prompts], device=device)
                 slots = torch.arange(longest, device=device)
                 memory = self.model.encode(rows, mask=slots < longest - missing[:, None] if ragged else None)
-                self._cache = self.model.new_cache(len(prompts), max_new_tokens, memory=memory)
-                rows = torch.tensor([[self.decoder_start]] * len(prompts), device=device)
+                self._cache = self.model.new_cache(len(prompts), len(begun) + max_new_tokens, memory=memory)
+                rows = torch.tensor([[*begun, self.decoder_start]] * len(prompts), device=device)
             else:
                 rows = torch.tensor([[*[0] * (longest - len(prompt)), *prompt] for prompt in prompts], device=device)
                 # The last new token is never read.
@@ -147,13 +155,19 @@ def check_writer(architecture: Architecture, decoder_start: int | None) -> None:
         raise InputError("generation", faults)
 
 
-def check_prompts(architecture: Architecture, prompts: Sequence[Prompt], max_new_tokens: int) -> None:
-    """See to it that an architecture can read these prompts and write as much.
+def check_prompts(
+    architecture: Architecture,
+    prompts: Sequence[Prompt],
+    max_new_tokens: int,
+    first: Prompt = (),
+    begun: Prompt = (),
+) -> None:
+    """See to it that an architecture can read these prompts and write as much, after what stands before each.
 
     Raises:
         InputError: naming every fault of every prompt.
     """
-    if faults := list(_prompt_faults(architecture, prompts, max_new_tokens)):
+    if faults := list(_prompt_faults(architecture, prompts, max_new_tokens, first, begun)):
         raise InputError("generation", faults)
 
 
@@ -169,17 +183,19 @@ def check_pair(architecture: Architecture, prompt: Prompt, target: Prompt) -> No
         raise InputError("generation", faults)
 
 
-def _prompt_faults(architecture: Architecture, prompts: Sequence[Prompt], max_new_tokens: int) -> Iterator[Fault]:
+def _prompt_faults(
+    architecture: Architecture, prompts: Sequence[Prompt], max_new_tokens: int, first: Prompt = (), begun: Prompt = ()
+) -> Iterator[Fault]:
     if max_new_tokens < 1:
         yield Fault("max_new_tokens", max_new_tokens, "must be at least 1", "use 1 or more")
     paired = isinstance(architecture.stacks, EncoderDecoder)
     limit = architecture.max_tokens
-    if paired and limit is not None and max_new_tokens > limit:
+    if paired and limit is not None and len(begun) + max_new_tokens > limit:
         yield Fault("max_new_tokens", max_new_tokens, f"exceeds the {limit} learned positions", f"use at most {limit}")
     for place, prompt in enumerate(prompts):
         yield from _token_faults(architecture, f"prompts[{place}]", prompt)
         # The last new token is never read, and needs no position.
-        length = len(prompt) if paired else len(prompt) + max_new_tokens - 1
+        length = len(first) + len(prompt) + (0 if paired else max_new_tokens - 1)
         if limit is not None and length > limit:
             rule = f"exceeds the {limit} learned positions" + ("" if paired else f" with {max_new_tokens} new tokens")
             yield Fault(

@@ -7,7 +7,8 @@ from stemma.nn.linears import PackedProducts
 from stemma.nn.masks import Mask
 from stemma.nn.model import Model
 from stemma.nn.outputs import Inputs, Memory, Output
-from stemma.nn.recurrent import LayerMix, RecurrentModel, RecurrentOutput
+from stemma.nn.recurrent import RecurrentModel, RecurrentOutput
+from stemma.nn.recurrent_parts import LayerMix
 
 __all__ = [
     "Cache",

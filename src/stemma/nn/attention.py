@@ -5,16 +5,17 @@ from __future__ import annotations
 from functools import partial
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stemma.nn.bands import stretches
 from stemma.nn.cache import LayerCache
+from stemma.nn.embeddings import Exchange
 from stemma.nn.linears import Fused, Linear
 from stemma.nn.masks import Mask, Scores
 from stemma.nn.positions import Rotation, rotate
-from stemma.nn.products import attend_by_products, serves
+from stemma.nn.products import attend_by_products, attend_whole, reads_whole, serves
 from stemma.nn.relative import Distances, Relative
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import RelativeSinusoidal
@@ -45,6 +46,8 @@ def attend(
         return torch.cat([attend(q, k, v, band.scores, scale, dropout) for q, k, v, band in parts], 2)
     if serves(query, key):
         return attend_by_products(query, key, value, scores, scale, dropout)
+    if reads_whole(query, key, scores):
+        return attend_whole(query, key, value, scores, scale)
     rows, n_heads, n_queries, width = query.shape
     groups = key.shape[1]
     bias = scores.bias
@@ -101,6 +104,7 @@ class Attention(nn.Module):
         self.value = Linear(spec.d_model, shared, bias=bias.inputs)
         self.output = Linear(inner, spec.d_model, bias=bias.output)
         self.relative = Relative(spec) if isinstance(spec.position, RelativeSinusoidal) and not cross else None
+        self.prefix = Exchange()
         self.inputs = Fused(self, ("query", "key", "value"))
         self.ending = Fused(self, ("output",))
 
@@ -112,6 +116,7 @@ class Attention(nn.Module):
         turn: Rotation | None = None,
         distances: Distances | None = None,
         read: Float[Tensor, "B read D"] | None = None,
+        virtual: Int[Tensor, "B T"] | None = None,
         cache: LayerCache | None = None,
         start: int = 0,
         attentions: list[Tensor] | None = None,
@@ -124,11 +129,14 @@ class Attention(nn.Module):
             turn: rotary angles of the queries.
             distances: those of queries and keys, where the scores depend on them.
             read: what keys and values are made of, where that is not `x`.
+            virtual: numbers of the virtual tokens among what is read, if there are any; see `Exchange`.
             cache: where keys and values are appended, and read from.
             start: slots of the cache that are filled.
             attentions: where the map (B H S T) is put, if it is asked for.
         """
         parts = self.inputs(x) if read is None else (self.query(x), self.key(read), self.value(read))
+        if virtual is not None and not self.prefix.idle:
+            parts = parts[0], *self.prefix(virtual, torch.stack(parts[1:], 2)).unbind(2)
         query, key, value = (self._heads(part) for part in parts)
         if turn is not None:
             query, key = rotate(query, turn), rotate(key, turn)

@@ -30,6 +30,7 @@ class Surroundings:
         positions: of each token in its text.
         turn: rotary angles.
         distances: what relative attention reads of them.
+        virtual: numbers of the virtual tokens among the keys that are new, if there are any.
         asking: how many of the last positions are seen by none.
         blind: True at queries that see nothing; None where there are none.
         start: slots of the cache that are filled.
@@ -42,6 +43,7 @@ class Surroundings:
     positions: Tensor | None = None
     turn: Rotation | None = None
     distances: Distances | None = None
+    virtual: Tensor | None = None
     asking: int = 0
     blind: Tensor | None = None
     start: int = 0
@@ -116,6 +118,7 @@ class Block(nn.Module):
             turn=around.turn,
             distances=around.distances,
             read=None if read is x else read,
+            virtual=around.virtual,
             cache=cache,
             start=around.start,
             attentions=around.attentions,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from jaxtyping import Float, Int
+import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -91,26 +92,85 @@ class Additions(nn.Module):
         return self.widening(x) if self.spec.embedding.width else x
 
 
+class Exchange(nn.Module):
+    """Where adaptations exchange what stands at virtual tokens; by itself it leaves all as it is."""
+
+    @property
+    def idle(self) -> bool:
+        """Whether no adaptation does."""
+        return not self._forward_hooks
+
+    def forward(self, virtual: Int[Tensor, "B T"], x: Float[Tensor, "B T *any"]) -> Float[Tensor, "B T *any"]:
+        """What stands at each position then.
+
+        Args:
+            virtual: the number of the virtual token at each position; negative where there is none.
+            x: what stands there.
+        """
+        return x
+
+
 class Embeddings(Additions):
     """Token vectors, and what is added to them.
+
+    Ids just above the vocabulary are virtual tokens: adaptations give them vectors, or keys and values.
 
     Args:
         spec: the architecture.
     """
 
+    n_virtual = 0
+    """How many virtual tokens there are."""
+
+    silent: tuple[range, ...] = ()
+    """Ids of those which have keys and values alone: what else is computed at them means nothing."""
+
     def __init__(self, spec: Architecture) -> None:
         super().__init__(spec)
         self.token = Table(spec.vocab_size, spec.d_embedding)
+        self.prompt = Exchange()
 
     def forward(
         self, tokens: Int[Tensor, "B S"], positions: Int[Tensor, "*rows S"], kinds: Mapping[str, Tensor] = {}
-    ) -> Float[Tensor, "B S D"]:
-        """The first residual stream of ids; see `Additions.add`."""
-        return self.add(self.token(tokens), positions, kinds)
+    ) -> tuple[Float[Tensor, "B S D"], Int[Tensor, "B S"] | None]:
+        """The first residual stream of ids, and their virtual tokens; see `Additions.add` and `vectors`."""
+        x, virtual = self.vectors(tokens)
+        return self.add(x, positions, kinds), virtual
+
+    def vectors(self, tokens: Int[Tensor, "B S"]) -> tuple[Float[Tensor, "B S E"], Int[Tensor, "B S"] | None]:
+        """A vector for each token, and the numbers of the virtual ones (see `Exchange`); None where there are none.
+
+        Raises:
+            InputError: where an id has no vector.
+        """
+        rows = self.token.num_embeddings
+        known = readable(tokens)
+        highest = check_ids(tokens, rows + self.n_virtual) if known else rows
+        if not self.n_virtual or highest < rows:
+            return self.token(tokens), None
+        virtual = tokens - rows
+        return self.prompt(virtual, self.token(tokens.masked_fill(virtual >= 0, 0))), virtual
+
+    def spoken(self, tokens: Int[Tensor, "B S"], mask: Bool[Tensor, "B S"] | None) -> Bool[Tensor, "B S"] | None:
+        """True where a token is real and not silent; None where all are.
+
+        Args:
+            tokens: ids.
+            mask: True where a token is real; all are where None.
+        """
+        for ids in self.silent:
+            loud = (tokens < ids.start) | (tokens >= ids.stop)
+            mask = loud if mask is None else mask & loud
+        return mask
 
 
-def check_ids(ids: Int[Tensor, "B S"], rows: int, field: str = "tokens") -> None:
-    """See to it that every id has a row in its table.
+def readable(ids: Tensor) -> bool:
+    """Whether ids have values that can be looked at here."""
+    return not torch.compiler.is_compiling() and ids.device.type != "meta" and ids.numel() > 0
+
+
+def check_ids(ids: Int[Tensor, "B S"], rows: int, field: str = "tokens") -> int:
+    """The highest id, if every one has a row in its table.
 
     Args:
         ids: of tokens or segments.
@@ -126,6 +186,7 @@ def check_ids(ids: Int[Tensor, "B S"], rows: int, field: str = "tokens") -> None
         strange = lowest if lowest < 0 else highest
         remedy = "use the tokenizer that belongs to the model"
         raise InputError("model", Fault(field, strange, f"lies outside the {table}", remedy))
+    return highest
 
 
 def check_length(length: int, spec: Architecture) -> None:

@@ -13,6 +13,7 @@ from stemma.nn.embeddings import Table
 from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
 from stemma.nn.linears import Linear, Scoring
 from stemma.nn.norms import Normalise
+from stemma.nn.task_heads import build_task_head
 from stemma.spec.architecture import Architecture
 from stemma.spec.ends import (
     LanguageModelHead,
@@ -22,6 +23,7 @@ from stemma.spec.ends import (
     ReplacedTokenHead,
     SpanBoundaryHead,
 )
+from stemma.spec.tasks import AnswerHead, ClassifierHead, TaggerHead
 
 
 class Product(NamedTuple):
@@ -194,4 +196,6 @@ def build_heads(spec: Architecture) -> nn.ModuleDict:
                 modules[head.name] = ReplacedTokens(spec, head)
             case SpanBoundaryHead():
                 modules[head.name] = SpanBoundaries(spec, head)
+            case ClassifierHead() | TaggerHead() | AnswerHead():
+                modules[head.name] = build_task_head(head, spec.d_hidden, spec.dropout.residual)
     return nn.ModuleDict(modules)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import torch
 from torch import Tensor
 
 from stemma.errors import Fault, InputError
-from stemma.nn.embeddings import KINDS, check_ids, check_length
+from stemma.nn.embeddings import KINDS, check_ids, check_length, readable
 from stemma.nn.outputs import Inputs
 from stemma.spec.architecture import Architecture
 from stemma.spec.ends import SpanBoundaryHead
@@ -148,27 +147,16 @@ def _tables(spec: Architecture, inputs: Inputs) -> Iterator[tuple[Tensor, int, s
         yield inputs.places[1], spec.position.max_block, "places"
 
 
-def check_tokens(spec: Architecture, tokens: Tensor, length: int | None, positions: Tensor | None = None) -> None:
-    """See to it that tokens have a row in the vocabulary, and their positions one in theirs.
+def check_reach(spec: Architecture, positions: Tensor, length: int | None) -> None:
+    """See to it that positions have a row in their table.
 
     Args:
         spec: the architecture.
-        tokens: ids.
-        length: of the longest text; counted from `positions` where None.
         positions: of each token in its text.
+        length: of the longest text; counted from `positions` where None.
 
     Raises:
         InputError: where they have none.
     """
-    if not readable(tokens):
-        return
-    check_ids(tokens, spec.vocab_size)
-    if length is None and positions is not None:
-        length = int(positions.max()) + 1
-    if length is not None:
-        check_length(length, spec)
-
-
-def readable(ids: Tensor) -> bool:
-    """Whether ids have values that can be looked at here."""
-    return not torch.compiler.is_compiling() and ids.device.type != "meta" and ids.numel() > 0
+    if readable(positions):
+        check_length(int(positions.max()) + 1 if length is None else length, spec)

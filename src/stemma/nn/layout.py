@@ -7,7 +7,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from stemma.nn.cache import Cache
-from stemma.nn.inputs import check_tables, check_tokens
+from stemma.nn.inputs import check_reach, check_tables
 from stemma.nn.masks import Mask
 from stemma.nn.outputs import Inputs
 from stemma.nn.positions import position_ids
@@ -24,12 +24,11 @@ def lay_out(spec: Architecture, inputs: Inputs, causal: bool) -> tuple[Int[Tenso
         causal: a token sees itself and what precedes it.
 
     Raises:
-        InputError: where a token or position has no row in its table.
+        InputError: where a position has no row in its table.
     """
     tokens, mask, documents = inputs.tokens, inputs.mask, inputs.documents
     seen = Mask(causal=causal, prefix=_slots(inputs.prefix, mask), keys=mask, documents=documents)
     if inputs.places is not None:
-        check_tokens(spec, tokens, None)
         return inputs.places, seen
     n_queries = tokens.shape[1]
     slots = position_ids(n_queries, 0, tokens.device)
@@ -39,7 +38,7 @@ def lay_out(spec: Architecture, inputs: Inputs, causal: bool) -> tuple[Int[Tenso
         begins[:, 1:] = documents[:, 1:] != documents[:, :-1]
         positions = slots - torch.where(begins, slots, 0).cummax(-1).values
     alone = mask is None and documents is None
-    check_tokens(spec, tokens, n_queries if alone else None, positions)
+    check_reach(spec, positions, n_queries if alone else None)
     return _in_tables(spec, positions), seen
 
 
@@ -54,18 +53,17 @@ def lay_out_next(
         cache: which says by itself where its texts begin, and which of their first tokens all others see.
 
     Raises:
-        InputError: where the cache is full, or a token or position has no row in its table.
+        InputError: where the cache is full, or a position has no row in its table.
     """
     n_queries = tokens.shape[1]
     cache.room_for(n_queries)
     positions, seen = position_ids(n_queries, cache.length, tokens.device, cache.starts), cache.mask(n_queries)
     if cache.blanks is None:
-        check_tokens(spec, tokens, cache.length + n_queries - cache.first_start)
+        check_reach(spec, positions, cache.length + n_queries - cache.first_start)
         return _in_tables(spec, positions), seen
     assert cache.prefix is not None, "checked when the cache was made"
     inside = (positions - cache.prefix[:, None] + 1).clamp(min=0)
     places = torch.stack((torch.where(inside > 0, cache.blanks[:, None], positions), inside))
-    check_tokens(spec, tokens, None)
     check_tables(spec, Inputs(tokens, places=places))
     return places, seen
 

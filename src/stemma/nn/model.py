@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,6 +22,7 @@ from stemma.nn.layout import lay_out, lay_out_next
 from stemma.nn.masks import Mask
 from stemma.nn.outputs import Inputs, Memory, Output, Record
 from stemma.nn.stacks import Stack
+from stemma.nn.task_heads import judge, text_vectors
 from stemma.nn.task_modules import TaskModules
 from stemma.nn.two_stream import TwoStreams
 from stemma.nn.vision import VisionEncoder, check_images
@@ -186,8 +188,7 @@ class Model(nn.Module):
             InputError: where there is no encoder.
         """
         check_halves(self.architecture, Encoder)
-        inputs = Inputs(tokens, mask=mask)
-        return Memory(self._encode(inputs, record), mask)
+        return Memory(self._encode(Inputs(tokens, mask=mask), record), mask)
 
     def decode(
         self,
@@ -273,12 +274,13 @@ class Model(nn.Module):
     def _encode(self, inputs: Inputs, record: Record) -> Tensor:
         assert self.encoder is not None, "an encoder encodes"
         positions, seen = lay_out(self.architecture, inputs, causal=False)
-        x = self.embeddings(inputs.tokens, positions, inputs.kinds)
-        return self.encoder(x, positions, seen, **vars(record))
+        x, virtual = self.embeddings(inputs.tokens, positions, inputs.kinds)
+        return self.encoder(x, positions, seen, virtual=virtual, **vars(record))
 
     def _encode_only(self, inputs: Inputs, scores: bool, record: Record) -> Output:
         hidden, heads, table = self._encode(inputs, record), self.heads, self.embeddings.token.weight
-        pooled = torch.tanh(heads["pooler"](_first(hidden, inputs.mask))) if "pooler" in heads else None
+        spoken = self.embeddings.spoken(inputs.tokens, inputs.mask)
+        pooled = torch.tanh(heads["pooler"](text_vectors(hidden, spoken, "first"))) if "pooler" in heads else None
         output = Output(
             hidden=hidden,
             logits=heads["mlm"](hidden, table) if "mlm" in heads and scores else None,
@@ -286,16 +288,18 @@ class Model(nn.Module):
             next_sentence=heads["nsp"](pooled) if "nsp" in heads else None,
             replaced=heads["replaced"](hidden) if "replaced" in heads else None,
             spans=heads["span"](hidden, inputs.spans, table) if inputs.spans is not None and scores else None,
+            **self._judged(hidden, inputs, scores),
         )
         return record.on(output)
 
     def _permuted(self, streams: TwoStreams, inputs: Inputs, keep: int, scored: slice | None, record: Record) -> Output:
         assert self.encoder is not None, "a permutation's stack is no decoder"
         positions, _ = lay_out(self.architecture, inputs, causal=False)
-        x = self.embeddings(inputs.tokens, positions)
-        hidden, asked, history = streams(self.encoder, x, positions, inputs, keep, scored == _LAST, record)
+        x, virtual = self.embeddings(inputs.tokens, positions)
+        hidden, asked, history = streams(self.encoder, x, positions, inputs, virtual, keep, scored == _LAST, record)
         logits = self._logits(hidden if asked is None else asked, scored)
-        return record.on(Output(hidden=hidden, logits=logits, asked=asked, history=history))
+        judged = self._judged(hidden, inputs, scored == _ALL)
+        return record.on(Output(hidden=hidden, logits=logits, asked=asked, history=history, **judged))
 
     def _decode(
         self,
@@ -308,15 +312,21 @@ class Model(nn.Module):
         record: Record,
     ) -> Output:
         assert self.decoder is not None, "a decoder decodes"
-        x = self.embeddings.token(inputs.tokens)
+        x, virtual = self.embeddings.vectors(inputs.tokens)
         if self.vision is not None and inputs.images is not None:
             x = self.vision.place(x, inputs.tokens, inputs.images)
-        additions = self.embeddings if self.decoder_additions is None else self.decoder_additions
-        x = additions.add(x, positions, inputs.kinds)
-        hidden = self.decoder(x, positions, seen, cache=cache, memory=memory, **vars(record))
+        x = (self.decoder_additions or self.embeddings).add(x, positions, inputs.kinds)
+        hidden = self.decoder(x, positions, seen, cache=cache, memory=memory, virtual=virtual, **vars(record))
         if self.task_modules is not None:
-            hidden = self.task_modules(hidden, positions, seen, inputs, cache, record)
-        return record.on(Output(hidden=hidden, logits=self._logits(hidden, scored)))
+            hidden = self.task_modules(hidden, positions, seen, inputs, virtual, cache, record)
+        judged = self._judged(hidden, inputs, scored == _ALL and cache is None)
+        return record.on(Output(hidden=hidden, logits=self._logits(hidden, scored), **judged))
+
+    def _judged(self, hidden: Tensor, inputs: Inputs, scores: bool) -> Mapping[str, Any]:
+        """What task heads say, where each row is one text."""
+        if not scores or inputs.documents is not None:
+            return {}
+        return judge(self.heads, self.architecture, hidden, self.embeddings.spoken(inputs.tokens, inputs.mask))
 
     def _logits(self, hidden: Tensor, scored: slice | None) -> Tensor | None:
         if "lm" not in self.heads or scored is None:
@@ -326,9 +336,8 @@ class Model(nn.Module):
 
     def _look_up(self, memory: Memory) -> LookUp:
         assert self.decoder is not None, "a memory is looked up by a decoder"
-        seen = Mask(keys=memory.mask, cross=True)
         # One query stands for all: padding hides a position of the encoder from every one of them.
-        scores = seen.scores(1, memory.hidden.shape[1], memory.hidden.device)
+        scores = Mask(keys=memory.mask, cross=True).scores(1, memory.hidden.shape[1], memory.hidden.device)
         blocks = self.decoder.in_order()
         projected = {block: block.cross_attention.project_memory(memory.hidden) for block in dict.fromkeys(blocks)}
         return LookUp(tuple(projected[block] for block in blocks), scores)
@@ -338,10 +347,3 @@ def _has_own_additions(spec: Architecture) -> bool:
     """Whether the second of two stacks has positions, a norm or a map of its own before its first block."""
     learned = isinstance(spec.position, Learned) or spec.embedding.norm or spec.d_embedding != spec.d_model
     return isinstance(spec.stacks, EncoderDecoder) and bool(learned)
-
-
-def _first(hidden: Tensor, mask: Tensor | None) -> Tensor:
-    """The vector of each row's first real token."""
-    if mask is None:
-        return hidden[:, 0]
-    return hidden[torch.arange(hidden.shape[0], device=hidden.device), mask.int().argmax(-1)]

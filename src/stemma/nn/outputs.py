@@ -85,6 +85,9 @@ class Output:
         next_sentence: two scores, where there is such a head.
         replaced: one score a token, where there is such a head.
         spans: scores of the vocabulary for each place of the spans that were given.
+        classes: scores of each row's text, where there is such a head and a row is one text.
+        tags: scores of each token, where there is such a head.
+        answers: two scores a token, of a beginning and of an end, where there is such a head.
         memory: the encoder's output, where there are two stacks.
         asked: last states of the second stream, where there are ranks.
         history: on request, what the text's next segment reads of this one and of those before.
@@ -100,6 +103,9 @@ class Output:
     next_sentence: Float[Tensor, "B 2"] | None = None
     replaced: Float[Tensor, "B S"] | None = None
     spans: Float[Tensor, "B spans places V"] | None = None
+    classes: Float[Tensor, "B N"] | None = None
+    tags: Float[Tensor, "B S N"] | None = None
+    answers: Float[Tensor, "B S 2"] | None = None
     memory: Memory | None = None
     asked: Float[Tensor, "B asking D"] | None = None
     history: History | None = None

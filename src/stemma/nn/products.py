@@ -15,12 +15,45 @@ from stemma.nn.masks import Scores
 BLOCK = 128
 # Beyond so many keys the probabilities of a block no longer stay in the cache.
 MOST_KEYS = 2048
+# Without a gradient, in half precision: up to so many keys, and so many probabilities at once, products are faster.
+WHOLE_KEYS = 512
+HELD = 2**20
 
 
 def serves(query: Tensor, key: Tensor) -> bool:
     """Whether products beat the fused kernel here: its backward pass on a processor is half as fast."""
     trained = torch.compiler.is_compiling() and torch.is_grad_enabled()
     return trained and query.device.type == "cpu" and query.shape[2] > 1 and key.shape[2] <= MOST_KEYS
+
+
+def reads_whole(query: Tensor, key: Tensor, scores: Scores) -> bool:
+    """Whether plain products beat the fused kernel without a gradient: in half precision, with few keys."""
+    still = not (torch.is_grad_enabled() or torch.compiler.is_compiling()) and query.device.type == "cpu"
+    alike = query.shape[1] == key.shape[1] and query.shape[2] > 1 and key.shape[2] <= WHOLE_KEYS
+    plain = not scores.causal and (scores.bias is None or scores.bias.dtype == torch.bool)
+    return still and alike and plain and query.dtype == torch.bfloat16
+
+
+def attend_whole(
+    query: Float[Tensor, "B H S K"],
+    key: Float[Tensor, "B H T K"],
+    value: Float[Tensor, "B H T K"],
+    scores: Scores,
+    scale: float,
+) -> Float[Tensor, "B H S K"]:
+    """softmax(scale Q K^T + bias) V, a few rows at a time, whose probabilities stay in the cache; see `attend`."""
+    rows, n_heads, n_queries, width = query.shape
+    mixed = query.new_empty(rows, n_queries, n_heads, width).transpose(1, 2)
+    step = max(1, HELD // (n_heads * n_queries * key.shape[2]))
+    for start in range(0, rows, step):
+        part = slice(start, start + step)
+        q, k, v = (x[part].flatten(0, 1) for x in (query, key, value))
+        added = torch.bmm(q * scale, k.mT)
+        if scores.bias is not None:
+            hidden = ~(scores.bias[part] if len(scores.bias) > 1 else scores.bias)
+            added.view(-1, n_heads, *added.shape[1:]).masked_fill_(hidden, -torch.inf)
+        mixed[part] = torch.bmm(added.softmax(-1), v).view(-1, n_heads, n_queries, width)
+    return mixed
 
 
 def attend_by_products(

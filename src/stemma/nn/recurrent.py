@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,8 @@ from stemma.nn.characters import CharacterVectors
 from stemma.nn.embeddings import check_ids
 from stemma.nn.heads import Product
 from stemma.nn.lstm import State, build_cell
+from stemma.nn.recurrent_parts import LayerMix, WordScores, WordVectors
+from stemma.nn.task_heads import build_task_head, judge
 from stemma.spec.recurrent import Recurrent
 from stemma.spec.recurrent_parts import (
     Apart,
@@ -45,6 +47,9 @@ class RecurrentOutput:
         logits: scores of the token after each position, where there is such a head.
         backward_logits: scores of the token before each position, where there are two directions too.
         mixed: the learned mix of the layers, where there is such a head.
+        classes: see `stemma.nn.outputs.Output`, as for those that follow.
+        tags: scores of each token.
+        answers: two scores a token.
     """
 
     hidden: Float[Tensor, "B S D"]
@@ -53,92 +58,14 @@ class RecurrentOutput:
     logits: Float[Tensor, "B S V"] | None = None
     backward_logits: Float[Tensor, "B S V"] | None = None
     mixed: Float[Tensor, "B S D"] | None = None
+    classes: Float[Tensor, "B N"] | None = None
+    tags: Float[Tensor, "B S N"] | None = None
+    answers: Float[Tensor, "B S 2"] | None = None
 
-
-class WordVectors(nn.Module):
-    """A vector for each word; in training some words are left out whole (Gal and Ghahramani 2016; Merity et al. 4.3).
-
-    Args:
-        spec: the sizes.
-        dropout: rate at which words of the vocabulary are left out, wherever they stand.
-    """
-
-    def __init__(self, spec: Words, dropout: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(spec.vocab_size, spec.d_embedding))
-        self.dropout = dropout
-
-    def forward(self, tokens: Int[Tensor, "B S"]) -> Float[Tensor, "B S E"]:
-        """The vectors of the words."""
-        x = functional.embedding(tokens, self.weight)
-        if not (self.dropout and self.training):
-            return x
-        kept = functional.dropout(self.weight.new_ones(len(self.weight), 1), self.dropout)
-        return x * functional.embedding(tokens, kept)
-
-    def draw(self, generator: torch.Generator) -> None:
-        """First values as in the code of AWD-LSTM."""
-        self.weight.uniform_(-0.1, 0.1, generator=generator)
-
-
-class WordScores(nn.Module):
-    """Scores of words, by a matrix of their own or by the table of words.
-
-    Args:
-        head: what it is.
-        spec: the network that it ends.
-    """
-
-    def __init__(self, head: TiedScores | Scores, spec: Recurrent) -> None:
-        super().__init__()
-        own = isinstance(head, Scores)
-        self.weight = nn.Parameter(torch.empty(spec.vocab_size, spec.outputs[-1])) if own else None
-        self.bias = nn.Parameter(torch.empty(spec.vocab_size)) if head.bias else None
-
-    def forward(self, x: Float[Tensor, "B S D"], table: Float[Tensor, "V D"] | None) -> Float[Tensor, "B S V"]:
-        """The logits; `table` is used where there is no matrix."""
-        return functional.linear(*self.product(x, table))
-
-    def product(self, x: Float[Tensor, "*any D"], table: Float[Tensor, "V D"] | None) -> Product:
-        """What is multiplied to give the logits."""
-        weight = table if self.weight is None else self.weight
-        assert weight is not None, "tied scores have a table of words"
-        return Product(x, weight, self.bias)
-
-    def draw(self, generator: torch.Generator) -> None:
-        """First values as in the code of ELMo."""
-        if self.weight is not None:
-            self.weight.normal_(0.0, self.weight.shape[1] ** -0.5, generator=generator)
-        if self.bias is not None:
-            self.bias.zero_()
-
-
-class LayerMix(nn.Module):
-    """gamma * sum_j softmax(w)_j h_j (Peters et al. 2018, equation 1).
-
-    Args:
-        n_layers: that are mixed, the token vectors counted.
-        norm: normalise each layer's vectors first. The authors' code takes mean and variance over the whole batch; here
-            each token has its own, as in the paper that they cite, so that a text's vectors are its own.
-    """
-
-    def __init__(self, n_layers: int, norm: bool = False) -> None:
-        super().__init__()
-        self.norm = norm
-        self.weights = nn.Parameter(torch.zeros(n_layers))
-        self.gamma = nn.Parameter(torch.ones(1))
-
-    def forward(self, layers: Sequence[Float[Tensor, "B S D"]]) -> Float[Tensor, "B S D"]:
-        """The mix of equally wide layers."""
-        if self.norm:
-            layers = [functional.layer_norm(layer, layer.shape[-1:], eps=1e-12) for layer in layers]
-        shares = self.weights.softmax(0)
-        return self.gamma * sum(share * layer for share, layer in zip(shares, layers, strict=True))
-
-    def draw(self, generator: torch.Generator) -> None:
-        """All layers alike."""
-        self.weights.zero_()
-        self.gamma.fill_(1.0)
+    @property
+    def read(self) -> Float[Tensor, "B S D"]:
+        """What a task's head reads: the mix where there is one, else the last layer."""
+        return self.hidden if self.mixed is None else self.mixed
 
 
 class RecurrentModel(nn.Module):
@@ -201,14 +128,18 @@ class RecurrentModel(nn.Module):
         if mask is None and isinstance(self.architecture.tokens, Characters):
             mask = tokens.ne(0).any(-1)
         if mask is None or bool(mask.all()):
-            return self._run(tokens, None, state, scores)
+            return self._judged(self._run(tokens, None, state, scores), None, scores)
         if not bool(mask.any(1).all()):
             empty = f"row {int(mask.any(1).int().argmin())}"
             raise InputError("model", Fault("mask", empty, "has no real token", "leave the row out"))
         # Every direction reads a row's real tokens first; what follows them reaches none of them.
         order = mask.int().argsort(dim=1, descending=True, stable=True)
         output = self._run(_take(tokens, order), _take(mask, order), state, scores)
-        return _rearranged(output, order.argsort(dim=1), mask)
+        return self._judged(_rearranged(output, order.argsort(dim=1), mask), mask, scores)
+
+    def _judged(self, output: RecurrentOutput, mask: Tensor | None, scores: bool) -> RecurrentOutput:
+        """With what task heads say."""
+        return replace(output, **judge(self.heads, self.architecture, output.read, mask)) if scores else output
 
     def product(self, head: str, hidden: Float[Tensor, "*any D"]) -> Product:
         """The last product of a head that scores the vocabulary, for a loss that never holds all logits.
@@ -310,9 +241,13 @@ def _build_embeddings(spec: Recurrent) -> nn.Module:
 
 
 def _build_head(head: RecurrentHead, spec: Recurrent) -> nn.Module:
-    if isinstance(head, ScalarMix):
-        return LayerMix(spec.n_layers + 1, head.norm)
-    return WordScores(head, spec)
+    match head:
+        case ScalarMix():
+            return LayerMix(spec.n_layers + 1, head.norm)
+        case TiedScores() | Scores():
+            return WordScores(head, spec)
+        case _:
+            return build_task_head(head, spec.outputs[-1], spec.dropout.output)
 
 
 def _take(x: Tensor, places: Tensor) -> Tensor:

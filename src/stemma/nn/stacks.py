@@ -74,6 +74,7 @@ class Stack(nn.Module):
         *,
         cache: Cache | None = None,
         memory: LookUp | None = None,
+        virtual: Int[Tensor, "B S"] | None = None,
         streams: Streams = _ALONE,
         hiddens: list[Tensor] | None = None,
         attentions: list[Tensor] | None = None,
@@ -87,6 +88,7 @@ class Stack(nn.Module):
             mask: which keys are seen.
             cache: keys and values of what was read before; appended.
             memory: the encoder's output, where there is an encoder.
+            virtual: numbers of the virtual tokens, if there are any.
             streams: what stands beside the text.
             hiddens: where the input of each block, and the output, are put.
             attentions: where each block's attention map is put.
@@ -119,6 +121,7 @@ class Stack(nn.Module):
                 positions=positions,
                 turn=turn,
                 distances=between,
+                virtual=virtual,
                 asking=streams.asking,
                 blind=blind,
                 start=start,

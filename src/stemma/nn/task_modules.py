@@ -37,11 +37,12 @@ class TaskModule(nn.Module):
         x: Float[Tensor, "B S D"],
         positions: Int[Tensor, "*rows S"],
         mask: Mask,
+        virtual: Int[Tensor, "B S"] | None,
         cache: Cache | None,
         record: Record,
     ) -> Float[Tensor, "B S D"]:
         """What the heads read; see `TaskModules.forward`."""
-        out: Tensor = self.up(self.stack(self.down(x), positions, mask, cache=cache, **vars(record)))
+        out: Tensor = self.up(self.stack(self.down(x), positions, mask, virtual=virtual, cache=cache, **vars(record)))
         if record.hiddens is not None:
             record.hiddens.append(out)
         return out
@@ -66,6 +67,7 @@ class TaskModules(nn.Module):
         positions: Int[Tensor, "*rows S"],
         mask: Mask,
         inputs: Inputs,
+        virtual: Int[Tensor, "B S"] | None,
         cache: Cache | None,
         record: Record,
     ) -> Float[Tensor, "B S D"]:
@@ -76,9 +78,10 @@ class TaskModules(nn.Module):
             positions: of each token in its text.
             mask: which keys are seen.
             inputs: which tell the task.
+            virtual: numbers of the virtual tokens, if there are any.
             cache: that of the whole network, which holds the module's own.
             record: where the module's hidden states and maps are put, after the universal stack's.
         """
         module = self.understanding if inputs.understanding else self.generation
-        out: Tensor = module(x, positions, mask, None if cache is None else cache.module, record)
+        out: Tensor = module(x, positions, mask, virtual, None if cache is None else cache.module, record)
         return out

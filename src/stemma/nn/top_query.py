@@ -33,5 +33,11 @@ class QueryBlock(Block):
         assert past is None, "a decoder reads no other text's"
         asked = self.next_position(around.positions + self.offset).expand(len(x), -1, -1)
         return self.attention(
-            asked, around.scores, read=x, cache=cache, start=around.start, attentions=around.attentions
+            asked,
+            around.scores,
+            read=x,
+            virtual=around.virtual,
+            cache=cache,
+            start=around.start,
+            attentions=around.attentions,
         )

@@ -9,8 +9,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemma.nn.embeddings import readable
 from stemma.nn.history import History, check_history
-from stemma.nn.inputs import readable
 from stemma.nn.masks import Mask
 from stemma.nn.outputs import Inputs, Record
 from stemma.nn.stacks import Stack, Streams
@@ -61,6 +61,7 @@ class TwoStreams(nn.Module):
         x: Float[Tensor, "B S D"],
         positions: Int[Tensor, "rows S"],
         inputs: Inputs,
+        virtual: Int[Tensor, "B S"] | None,
         keep: int,
         last_only: bool,
         record: Record,
@@ -74,6 +75,7 @@ class TwoStreams(nn.Module):
             x: token vectors.
             positions: of each token in its text.
             inputs: ranks, mask, documents, segments and history.
+            virtual: numbers of the virtual tokens, if there are any.
             keep: the most positions of the new history; 0 for none.
             last_only: ask for the last position alone.
             record: where hidden states and maps are put, the content's before the second stream's.
@@ -94,11 +96,13 @@ class TwoStreams(nn.Module):
             start = functional.dropout(self.masked.expand(rows, asking, -1), self.dropout, self.training)
             x, positions = torch.cat((x, start), 1), torch.cat((positions, positions[..., length - asking :]), -1)
         segments = None if inputs.segments is None else functional.pad(inputs.segments, (past.length, 0))
+        virtual = None if virtual is None else functional.pad(virtual, (past.length, 0), value=-1)
         states: list[Tensor] | None = [] if keep and record.hiddens is None else record.hiddens
         x = stack(
             x,
             positions,
             mask,
+            virtual=virtual,
             streams=Streams(asking, past.states, segments),
             hiddens=states,
             attentions=record.attentions,

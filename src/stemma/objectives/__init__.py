@@ -9,6 +9,7 @@ from stemma.objectives.distillation import Distillation
 from stemma.objectives.example import Asked, Batch, Example, Targets, collate
 from stemma.objectives.imitation import Imitation
 from stemma.objectives.masked import MaskedLM, SpanLM, WholeWordLM
+from stemma.objectives.neighbours import Neighbours
 from stemma.objectives.objective import AUXILIARY, Objective, Setting, counts
 from stemma.objectives.passes import Pass, passes
 from stemma.objectives.permutation import PermutationLM
@@ -33,6 +34,7 @@ __all__ = [
     "Example",
     "Imitation",
     "MaskedLM",
+    "Neighbours",
     "NextSentence",
     "Objective",
     "Pass",

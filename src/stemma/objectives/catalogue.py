@@ -11,6 +11,7 @@ from stemma.objectives.denoising import Denoising
 from stemma.objectives.distillation import Distillation
 from stemma.objectives.imitation import Imitation
 from stemma.objectives.masked import MaskedLM, SpanLM, WholeWordLM
+from stemma.objectives.neighbours import Neighbours
 from stemma.objectives.objective import Objective
 from stemma.objectives.permutation import PermutationLM
 from stemma.objectives.prefix import PrefixLM
@@ -41,6 +42,7 @@ OBJECTIVES: Mapping[str, type[Objective]] = {
         Translation,
         Imitation,
         Distillation,
+        Neighbours,
     )
 }
 

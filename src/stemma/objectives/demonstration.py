@@ -89,12 +89,14 @@ USUAL: Mapping[str, Usual] = {
     "translation": Usual(TRANSFORMER, _ENDED),
     "imitation": Usual(ORCA, _BOUNDED),
     "distill": Usual(GPT2, _BOUNDED, options={"teacher": "smollm2"}),
+    "neighbours": Usual(BERT),
 }
 
 _CLASSES: Mapping[str, tuple[str, str]] = {
     "sentence": ("it follows", "it is from another text"),
     "order": ("in order", "swapped"),
     "replaced": ("original", "replaced"),
+    "neighbours": ("which of all second pieces is its neighbour",),
 }
 """How the classes of the terms read that ask for no token."""
 

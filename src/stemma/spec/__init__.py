@@ -40,16 +40,19 @@ from stemma.spec.parts import (
     SlidingWindow,
 )
 from stemma.spec.recurrent import Recurrent
+from stemma.spec.tasks import AnswerHead, ClassifierHead, TaggerHead
 from stemma.spec.training import Dropout, FanIn, Normal, XavierUniform
 
 __all__ = [
     "NO_BIAS",
     "Alibi",
     "Alternating",
+    "AnswerHead",
     "Architecture",
     "Bias",
     "BlockPositions",
     "Change",
+    "ClassifierHead",
     "Decoder",
     "Dropout",
     "Embedding",
@@ -81,6 +84,7 @@ __all__ = [
     "Sinusoidal",
     "SlidingWindow",
     "SpanBoundaryHead",
+    "TaggerHead",
     "TaskModules",
     "Vision",
     "XavierUniform",

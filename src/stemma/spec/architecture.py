@@ -139,6 +139,11 @@ class Architecture:
         return self.embedding.width or self.embedding.early_width or self.d_model
 
     @property
+    def d_hidden(self) -> int:
+        """Width of the last hidden states."""
+        return self.embedding.early_width or self.d_model
+
+    @property
     def d_inputs(self) -> int:
         """Width in which tokens' vectors and those of their positions and segments are added."""
         return self.embedding.width or self.d_model

@@ -19,6 +19,7 @@ from stemma.spec.count import (
 from stemma.spec.ends import Head, LanguageModelHead, MaskedLMHead, NextSentenceHead, Pooler, ReplacedTokenHead
 from stemma.spec.parts import Encoder, EncoderDecoder, Permutation, RelativeSinusoidal
 from stemma.spec.recurrent import Recurrent
+from stemma.spec.tasks import AnswerHead, ClassifierHead, TaggerHead
 from stemma.spec.windows import n_scores, n_slots
 
 Lengths = int | tuple[int, int]
@@ -176,6 +177,9 @@ def _head_flops(architecture: Architecture, head: Head, tokens: int) -> int:
             return 2 * d_model * 2
         case ReplacedTokenHead():
             return 2 * tokens * d_model * (d_model + 1)
+        case ClassifierHead() | TaggerHead() | AnswerHead():
+            read = 1 if isinstance(head, ClassifierHead) else tokens
+            return 2 * read * head.weights(architecture.d_hidden)
         case _:
             return 0
 

@@ -34,6 +34,7 @@ from stemma.spec.parts import (
     RelativeBuckets,
     RelativeSinusoidal,
 )
+from stemma.spec.tasks import AnswerHead, ClassifierHead, TaggerHead
 
 
 def parameters(architecture: Architecture | recurrent.Recurrent) -> int:
@@ -254,6 +255,8 @@ def _head_parameters(architecture: Architecture, head: Head) -> int:
             first, second = (2 * d_model + place) * d_model, d_model * width
             norms = _norm(architecture, d_model) + _norm(architecture, width)
             return rows * place + first + d_model + second + width + norms + vocab_size
+        case ClassifierHead() | TaggerHead() | AnswerHead():
+            return head.weights(architecture.d_hidden) + head.offsets(architecture.d_hidden)
 
 
 def _vision_parameters(architecture: Architecture) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from stemma.spec.parts import Activation
+from stemma.spec.tasks import AnswerHead, ClassifierHead, TaggerHead
 
 
 @dataclass(frozen=True)
@@ -179,4 +180,14 @@ class SpanBoundaryHead:
     d_place: int = 200
 
 
-Head = LanguageModelHead | MaskedLMHead | Pooler | NextSentenceHead | ReplacedTokenHead | SpanBoundaryHead
+Head = (
+    LanguageModelHead
+    | MaskedLMHead
+    | Pooler
+    | NextSentenceHead
+    | ReplacedTokenHead
+    | SpanBoundaryHead
+    | ClassifierHead
+    | TaggerHead
+    | AnswerHead
+)

@@ -81,7 +81,20 @@ class Fact:
     default: Any = None
 
 
-ConfigRule = Key | Constant | Fact
+@dataclass(frozen=True)
+class Labels:
+    """The names of classes: their number is a field of ours, the names are kept as a fact.
+
+    Args:
+        ours: path of the number, such as "heads.tagger.n_classes".
+        theirs: their key of the names.
+    """
+
+    ours: str
+    theirs: str = "id2label"
+
+
+ConfigRule = Key | Constant | Fact | Labels
 
 # --- Weights ---------------------------------------------------------------------------------------------------------
 
@@ -160,7 +173,7 @@ class Tie:
 
 @dataclass(frozen=True)
 class Ignore:
-    """A buffer among their weights that holds nothing that was learned.
+    """A tensor among their weights that nothing was learned in, or that their class does not read.
 
     Args:
         theirs: its name.
@@ -195,11 +208,22 @@ class Variant:
         name: their class's name.
         heads: our heads.
         prefix: what their names begin with, where the body lies inside the class; read with or without it.
+        weights: tensors that only this class has.
+        config: entries that mean something else to this class than to the family's others.
+        choices: whether its one score is that of a choice among several, which the heads do not tell.
     """
 
     name: str
     heads: tuple[Head, ...]
     prefix: str = ""
+    weights: tuple[WeightRule, ...] = ()
+    config: tuple[ConfigRule, ...] = ()
+    choices: bool = False
+
+    @property
+    def counts(self) -> bool:
+        """Whether its configuration names the classes."""
+        return any(isinstance(rule, Labels) for rule in self.config)
 
 
 @dataclass(frozen=True)
@@ -225,9 +249,10 @@ class Checkpoint:
 
     Args:
         model_type: their name of the family in config.json.
-        variants: their classes, the usual one first.
+        variants: their classes for pretraining and without heads, the usual one first.
         config: entries of config.json; one that stands in none of the rules is an error.
         weights: tensors; our names are those of the first variant's body and heads.
+        tasks: their classes for tasks.
         gguf: the same for GGUF.
         spellings: other spellings of parts of their names, and what each is read as.
         untied_by: a tensor whose presence, with other values than the embedding's, means an untied output.
@@ -237,6 +262,21 @@ class Checkpoint:
     variants: tuple[Variant, ...]
     config: tuple[ConfigRule, ...]
     weights: tuple[WeightRule, ...]
+    tasks: tuple[Variant, ...] = ()
     gguf: Gguf | None = None
     spellings: Mapping[str, str] = field(default_factory=dict)
     untied_by: str = ""
+
+    @property
+    def classes(self) -> tuple[Variant, ...]:
+        """All of their classes."""
+        return (*self.variants, *self.tasks)
+
+    def config_of(self, variant: Variant) -> tuple[ConfigRule, ...]:
+        """The entries as a class understands them."""
+        own = {rule.theirs for rule in variant.config}
+        return (*variant.config, *(rule for rule in self.config if rule.theirs not in own))
+
+    def weights_of(self, variant: Variant) -> tuple[WeightRule, ...]:
+        """The tensors of a class."""
+        return (*variant.weights, *self.weights)

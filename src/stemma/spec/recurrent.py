@@ -182,3 +182,5 @@ def _head_parameters(spec: Recurrent, head: RecurrentHead) -> int:
             return vocab_size * (spec.outputs[-1] + bias)
         case ScalarMix():
             return spec.n_layers + 1 + 1
+        case _:
+            return head.weights(spec.outputs[-1]) + head.offsets(spec.outputs[-1])

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
+from stemma.spec.tasks import AnswerHead, ClassifierHead, TaggerHead
+
 # --- What is read ----------------------------------------------------------------------------------------------------
 
 
@@ -157,7 +159,7 @@ class ScalarMix:
     norm: bool = False
 
 
-RecurrentHead = TiedScores | Scores | ScalarMix
+RecurrentHead = TiedScores | Scores | ScalarMix | ClassifierHead | TaggerHead | AnswerHead
 
 # --- Training only ---------------------------------------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ from stemma.spec.recurrent_parts import (
     Words,
 )
 from stemma.spec.rules import Rule
+from stemma.spec.tasks import broken_task_heads
 
 if TYPE_CHECKING:
     from stemma.spec.recurrent import Recurrent
@@ -119,4 +120,5 @@ def rule_faults(spec: Recurrent) -> Iterator[Fault]:
         spec: the network.
     """
     broken = [rule for rule in SIZES if rule.broken(spec)] or [rule for rule in RULES if rule.broken(spec)]
-    return (rule.fault(spec) for rule in broken)
+    yield from (rule.fault(spec) for rule in broken)
+    yield from broken_task_heads(spec.heads, pooler=False, recurrent=True)

@@ -30,6 +30,7 @@ from stemma.spec.parts import (
     Rotary,
     Sinusoidal,
 )
+from stemma.spec.tasks import broken_task_heads
 from stemma.spec.training import Normal
 
 if TYPE_CHECKING:
@@ -329,3 +330,4 @@ def _head_faults(spec: Architecture) -> Iterator[Fault]:
         yield Fault("heads.mlm.dense", False, rule, "use dense=True, or width=0")
     if NextSentenceHead in kinds and Pooler not in kinds:
         yield Fault("heads", "NextSentenceHead", "reads the pooled vector", "add Pooler()")
+    yield from broken_task_heads(spec.heads, pooler=Pooler in kinds)

@@ -13,10 +13,14 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
+from stemma.adaptation import Adaptation
+from stemma.adaptation.catalogue import ADAPTATIONS
 from stemma.data import Files, Source, Texts
 from stemma.errors import Fault, StemmaError
 from stemma.families import family
 from stemma.objectives import OBJECTIVES, Objective
+from stemma.objectives.tasks import Task
+from stemma.objectives.tasks.catalogue import TASKS
 from stemma.spec.architecture import Architecture
 from stemma.spec.recurrent import Recurrent
 from stemma.training.corpora import CorpusFiles
@@ -151,6 +155,8 @@ def _stand_in(hint: Any) -> Any:
 # Of these, which are told otherwise or are more than the type names: by which key, and the usual one.
 _NAMED: Mapping[Any, tuple[str, Mapping[str, Any], str | None]] = {
     Objective: ("name", OBJECTIVES, None),
+    Task: ("name", TASKS, None),
+    Adaptation: ("kind", ADAPTATIONS, None),
     Source: ("kind", {"CorpusFiles": CorpusFiles, "Files": Files}, "CorpusFiles"),
 }
 
@@ -202,7 +208,9 @@ def _plain(hint: Any, or_table: bool, value: Any, path: str, faults: list[Fault]
 
 def _label(value: Any) -> dict[str, str]:
     """By what a table tells which of several it is."""
-    return {"name": value.name} if isinstance(value, Objective) else {"kind": type(value).__name__}
+    if isinstance(value, Objective):
+        return {"name": value.name}
+    return {"kind": value.kind if isinstance(value, Adaptation) else type(value).__name__}
 
 
 def _members(hint: Any) -> tuple[Any, ...]:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
+from stemma.adaptation import Learning
 from stemma.data import Row
 from stemma.errors import InputError
 from stemma.objectives import Batch, Pass, Setting, collate
+from stemma.objectives.joined import joined
 from stemma.spec.lineage import Shape
 
 
@@ -24,6 +27,8 @@ class Lesson:
         setting: what rows are prepared for.
         multiple: lengths are rounded up to a multiple of this.
         length: of every row, where it is known.
+        packed: the most tokens of a row in which rows of one document each are joined; None joins none.
+        share: of the rows of a step that are read, where another lesson needs them all.
     """
 
     asks: Pass
@@ -31,10 +36,15 @@ class Lesson:
     setting: Setting
     multiple: int = 1
     length: int | None = None
+    packed: int | None = None
+    share: float = 1.0
 
-    def batch(self, numbers: Sequence[int]) -> Batch:
-        """The rows of these numbers, ready for the network."""
-        examples = [self.asks.prepare(self.row(number), self.setting) for number in numbers]
+    def batch(self, numbers: range) -> Batch:
+        """The rows of these numbers, or its share of so many, ready for the network."""
+        taken = range(int(numbers.start * self.share), int(numbers.stop * self.share))
+        examples = [self.asks.prepare(self.row(number), self.setting) for number in taken]
+        if self.packed is not None:
+            examples = [row.example for row in joined(examples, self.packed)]
         pad = self.setting.vocabulary.roles.pad or 0
         return collate(examples, pad=pad, multiple=self.multiple, length=self.length)
 
@@ -55,13 +65,23 @@ class Learner(nn.Module):
         model: a `Model` or a `RecurrentModel`.
         lessons: what it learns by, at least one.
         seed: of the companions' first parameters.
+        paces: how the model's parameters learn, by their names in it; the others are as they were when it was loaded.
+            Where not given all learn alike, and a checkpoint holds them all.
 
     Raises:
         InputError: naming everything that the model or the vocabulary lacks for an objective.
     """
 
-    def __init__(self, model: nn.Module, lessons: Sequence[Lesson], seed: int = 0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        lessons: Sequence[Lesson],
+        seed: int = 0,
+        paces: Mapping[str, Learning] | None = None,
+    ) -> None:
         super().__init__()
+        self.partial = paces is not None
+        self._paces = {f"model.{name}": pace for name, pace in (paces or {}).items()}
         if faults := [fault for lesson in lessons for fault in lesson.asks.faults(lesson.setting)]:
             raise InputError("objectives", faults)
         self.lessons = tuple(lessons)
@@ -76,6 +96,24 @@ class Learner(nn.Module):
     def spec(self) -> Shape:
         """The model's architecture."""
         return self.lessons[0].setting.spec
+
+    def pace(self, name: str) -> Learning:
+        """How a parameter learns, by its name in this module."""
+        return self._paces.get(name, Learning())
+
+    @contextmanager
+    def thawed(self, share: float) -> Iterator[None]:
+        """While this is entered, parameters that begin to learn later are frozen.
+
+        Args:
+            share: of the run's steps that are over.
+        """
+        waiting = [one for name, one in self.named_parameters() if one.requires_grad and self.pace(name).begins > share]
+        for parameter in waiting:
+            parameter.requires_grad_(False)
+        yield
+        for parameter in waiting:
+            parameter.requires_grad_(True)
 
     def train(self, mode: bool = True) -> Learner:
         """As ever; but what teaches and never learns stays as it is used."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -34,6 +34,9 @@ _TOKENS, _SIGNALS = (-1, "tokens"), (-1, "signals")
 
 Ended = Literal["steps", "patience", "interrupted", "stopped"]
 """Why a run ended: all steps are done, held-out loss fell no more, a signal came, or a guard stopped it."""
+
+Judge = Callable[[], tuple[Mapping[str, float], float]]
+"""Tries the network on a task: figures by their names, and a score of which less is better."""
 
 _ALONE = Team()
 
@@ -138,6 +141,20 @@ def evaluate(state: State, held_out: Sequence[Lesson], plan: TrainPlan, team: Te
     return means(learner, sums, targets)
 
 
+def _try(
+    state: State, held_out: Sequence[Lesson], judge: Judge | None, plan: TrainPlan, team: Team
+) -> tuple[dict[str, float], float]:
+    """What is told of held-out rows, and the score by which checkpoints are compared."""
+    found = evaluate(state, held_out, plan, team) if held_out else {}
+    if judge is None:
+        return found, found["loss"]
+    state.learner.eval()
+    with torch.no_grad(), state.average.worn() if state.average else nullcontext():
+        figures, score = judge()
+    state.learner.train()
+    return {**found, **figures}, score
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How a run ended.
@@ -176,6 +193,7 @@ def train(
     trackers: Iterable[Tracker] = (),
     team: Team = _ALONE,
     beside: Beside | None = None,
+    judge: Judge | None = None,
 ) -> Outcome:
     """Train, from the newest checkpoint in the folder on if there is one.
 
@@ -187,6 +205,7 @@ def train(
         trackers: told of losses, rates and events.
         team: the processes, from `assemble`.
         beside: writes further files into each checkpoint.
+        judge: tries the network whenever held-out rows are read; its score takes the place of their loss.
 
     Raises:
         InputError: where the plan does not fit the network or the processes.
@@ -214,7 +233,9 @@ def train(
             now, step = progress.step, next(steps)
             totals = team.sum({**step.counts, _TOKENS: step.n_tokens, _SIGNALS: interruption.came})
             # 2. Losses and gradients, one micro-batch after the other.
-            losses = means(learner, team.sum(accumulate(learner, step, totals, plan, team, now)), totals)
+            with learner.thawed(now / plan.steps):
+                sums = accumulate(learner, step, totals, plan, team, now)
+            losses = means(learner, team.sum(sums), totals)
             # 3. The step itself, if both are sound.
             norm = gradient_norm(parameters)
             verdict = progress.watch.judge(losses["loss"], norm, plan.guards)
@@ -238,10 +259,10 @@ def train(
                 told.log(progress.step, {**losses, "rate": rate, "norm": norm, "tokens": progress.tokens, **speed})
             # 5. Held-out rows.
             score = None
-            if plan.evaluation and held_out and (progress.step % plan.evaluation.every == 0 or last):
-                tried = evaluate(state, held_out, plan, team)
+            due = plan.evaluation is not None and (progress.step % plan.evaluation.every == 0 or last)
+            if plan.evaluation and due and (held_out or judge):
+                tried, score = _try(state, held_out, judge, plan, team)
                 told.log(progress.step, {f"held_out.{name}": value for name, value in tried.items()})
-                score = tried["loss"]
                 if progress.waited_for(score) == plan.evaluation.patience:
                     ended = "patience"
             # 6. A checkpoint, and the end.

@@ -10,16 +10,14 @@ from time import perf_counter
 
 import torch
 
-from stemma.objectives import AUXILIARY, Batch
+from stemma.objectives import Batch
+from stemma.objectives.objective import PRODUCTS
 from stemma.spec.architecture import Architecture
 from stemma.spec.costs import training_flops
 from stemma.spec.lineage import Shape
 from stemma.training.distributed import Team
 from stemma.training.plan import Precision
 from stemma.training.state import Progress
-
-# Terms whose predictions are of a class, not of the vocabulary.
-_CLASSES = frozenset({"sentence", "order", "replaced", *AUXILIARY})
 
 
 def batch_flops(spec: Shape, batch: Batch) -> float | None:
@@ -36,7 +34,7 @@ def batch_flops(spec: Shape, batch: Batch) -> float | None:
         return None
     lengths = tuple(batch.inputs[name].shape[1] for name in ("tokens", "decoder_tokens") if name in batch.inputs)
     body = _body_flops(spec, lengths) / sum(lengths) * batch.n_tokens
-    asked = sum(len(one) for term, one in batch.asked.items() if term not in _CLASSES)
+    asked = sum(len(one) for term, one in batch.asked.items() if term.removesuffix("_taught") in PRODUCTS)
     return body + 6.0 * spec.vocab_size * spec.d_embedding * asked
 
 

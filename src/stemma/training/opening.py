@@ -12,7 +12,7 @@ from stemma.checkpoints import Stored
 from stemma.data import Corpus, Ids, Rows, Source
 from stemma.errors import Fault, InputError
 from stemma.families import closest, family
-from stemma.objectives import Objective, Pass, Setting, Vocabulary, passes
+from stemma.objectives import Pass, Setting, Vocabulary, passes
 from stemma.spec.architecture import Architecture
 from stemma.spec.lineage import Family, Shape
 from stemma.spec.parts import EncoderDecoder
@@ -76,7 +76,9 @@ def open_run(run: Run, begun: bool) -> Opened:
     if faults := list(_misfits(run, spec, tokenizer)):
         raise InputError("run", faults)
     parts = open_parts(given, tokenizer, Path(run.cache or folder / CORPORA), run.held_out, run.seed, run.ray)
-    vocabulary = _vocabulary(run.objectives, stored, tokenizer, parts)
+    vocabulary = vocabulary_of(stored, tokenizer)
+    if any(getattr(one, "replacement", None) == "unigram" for one in run.objectives):
+        vocabulary = vocabulary.with_frequencies(_blocks(parts))
     setting = Setting(vocabulary, run.length, spec)
     if faults := [fault for one in asked for fault in (*one.faults(setting), *_unread(one, parts))]:
         raise InputError("run", faults)
@@ -163,20 +165,16 @@ def _lesson(run: Run, one: Pass, rows: Rows, setting: Setting) -> Lesson:
     return Lesson(one, rows.row, setting, _MULTIPLE_COMPILED if run.compile else _MULTIPLE, length)
 
 
-def _vocabulary(
-    objectives: Sequence[Objective], stored: Stored, tokenizer: Tokenizer, parts: Sequence[Part]
-) -> Vocabulary:
-    """The tokenizer's, as the network has it."""
+def vocabulary_of(stored: Stored, tokenizer: Tokenizer) -> Vocabulary:
+    """The tokenizer's, as a network has it."""
     spec: Any = stored.architecture
     read = getattr(spec, "tokens", None)
-    found = Vocabulary.of(
+    return Vocabulary.of(
         tokenizer,
         size=spec.vocab_size,
         max_characters=read.max_characters if isinstance(read, Characters) else None,
         start=stored.facts.get("decoder_start_token_id"),
     )
-    drawn = any(getattr(one, "replacement", None) == "unigram" for one in objectives)
-    return found.with_frequencies(_blocks(parts)) if drawn else found
 
 
 def _blocks(parts: Sequence[Part]) -> Iterator[Ids]:

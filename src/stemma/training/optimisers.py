@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from stemma.errors import Fault, InputError
 from stemma.nn.blocks import Block
+from stemma.training.learner import Learner
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,16 +34,19 @@ class AdamW:
 
     def build(self, learner: nn.Module) -> list[torch.optim.Optimizer]:
         """Torch's optimisers of everything that learns."""
-        return self.of(learning(learner).values())
+        return self.of(learner, learning(learner))
 
-    def of(self, parameters: Iterable[Tensor]) -> list[torch.optim.Optimizer]:
-        """The same of some parameters."""
-        every = list(parameters)
-        groups: list[dict[str, Any]] = [
-            {"params": [one for one in every if one.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [one for one in every if one.ndim < 2], "weight_decay": 0.0},
+    def of(self, learner: nn.Module, parameters: Mapping[str, Tensor]) -> list[torch.optim.Optimizer]:
+        """The same of some parameters, by their names."""
+        groups: dict[tuple[float, float], list[Tensor]] = {}
+        for name, one in parameters.items():
+            decay = self.weight_decay if one.ndim >= 2 else 0.0
+            groups.setdefault((rate_of(learner, name), decay), []).append(one)
+        # The highest rates first: a report tells that of the first group.
+        held = [
+            {"params": groups[rate, decay], "lr": self.lr * rate, "weight_decay": decay}
+            for rate, decay in sorted(groups, reverse=True)
         ]
-        held = [group for group in groups if group["params"]]
         options: dict[str, Any] = dict(lr=self.lr, betas=self.betas, eps=self.eps, fused=self.fused)
         return [torch.optim.AdamW(held, **options)] if held else []
 
@@ -79,6 +83,9 @@ class Muon:
         if not matrices:
             rule = "is for the matrices of a transformer's blocks, and there are none"
             raise InputError("plan", Fault("optimiser", "Muon", rule, "use AdamW"))
+        if {rate_of(learner, name) for name in every} != {1.0}:
+            rule = "moves all matrices at one rate, and they have several"
+            raise InputError("plan", Fault("optimiser", "Muon", rule, "use AdamW"))
         muon = torch.optim.Muon(
             matrices,
             lr=self.lr,
@@ -87,7 +94,8 @@ class Muon:
             ns_steps=self.rounds,
             adjust_lr_fn="match_rms_adamw",
         )
-        return [muon, *self.rest.of(one for one in every.values() if id(one) not in hidden)]
+        rest = {name: one for name, one in every.items() if id(one) not in hidden}
+        return [muon, *self.rest.of(learner, rest)]
 
 
 Optimiser = AdamW | Muon
@@ -96,6 +104,11 @@ Optimiser = AdamW | Muon
 def learning(learner: nn.Module) -> Mapping[str, Tensor]:
     """The parameters that learn, each once, by their names."""
     return {name: parameter for name, parameter in learner.named_parameters() if parameter.requires_grad}
+
+
+def rate_of(learner: nn.Module, name: str) -> float:
+    """A parameter's learning rate, as a factor of the optimiser's."""
+    return learner.pace(name).rate if isinstance(learner, Learner) else 1.0
 
 
 def set_rate(optimisers: Iterable[torch.optim.Optimizer], factor: float) -> float:

@@ -103,9 +103,9 @@ class Run(TrainPlan):
         folder = Path(self.folder)
         with assemble(self, device) as team:
             text = self._text()
-            opened = _in_turn(team, lambda: self._open(text, resume))
+            opened = in_turn(team, lambda: self._open(text, resume))
             learner = Learner(opened.stored.model, opened.lessons, self.seed)
-            told = [_Begun(folder, text), *self._boards(), *trackers] if team.leads else []
+            told = [Begun(folder, text), *self._boards(), *trackers] if team.leads else []
             models = Models(self, opened, learner, team)
             outcome = train(
                 learner,
@@ -151,7 +151,7 @@ class Run(TrainPlan):
             yield Board.tensorboard(folder) if name == "tensorboard" else Board.trackio(folder.parent.name, folder.name)
 
 
-class _Begun(JsonLines):
+class Begun(JsonLines):
     """The lines of a run, and its file once it has begun: a run that cannot begin leaves its folder to another."""
 
     def __init__(self, folder: Path, text: str) -> None:
@@ -164,7 +164,7 @@ class _Begun(JsonLines):
         super().begin(step, steps)
 
 
-def _in_turn(team: Team, make: Callable[[], Made]) -> Made:
+def in_turn(team: Team, make: Callable[[], Made]) -> Made:
     """Made by the leading process first, so that the others find its files."""
     if not team.leads:
         team.wait()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from stemma.errors import Fault, InputError
 from stemma.training.codec import record
@@ -13,11 +13,21 @@ from stemma.training.opening import RUN
 from stemma.training.run import Run
 from stemma.training.toml import read_toml
 
+Kind = TypeVar("Kind")
+
 
 def read_run(path: str | Path, settings: Sequence[str] = (), *, folder: str | Path | None = None) -> Run:
+    """The pretraining run that a file tells; see `read_as`."""
+    return read_as(Run, path, settings, folder=folder)
+
+
+def read_as(
+    kind: type[Kind], path: str | Path, settings: Sequence[str] = (), *, folder: str | Path | None = None
+) -> Kind:
     """The run that a file tells.
 
     Args:
+        kind: the class of the run.
         path: of the file, or of the folder of a run that began.
         settings: such as "optimiser.lr=1e-3" or "objectives.0.rate=0.3", in place of the file's.
         folder: of the run, in place of the file's.
@@ -32,10 +42,10 @@ def read_run(path: str | Path, settings: Sequence[str] = (), *, folder: str | Pa
         _set(table, setting, faults)
     if folder is not None:
         table["folder"] = str(folder)
-    run = record(Run, table, "", faults)
+    run = record(kind, table, "", faults)
     if faults:
         raise InputError(str(file), faults)
-    assert isinstance(run, Run), "there are faults otherwise"
+    assert isinstance(run, kind), "there are faults otherwise"
     return run
 
 

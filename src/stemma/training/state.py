@@ -114,6 +114,8 @@ class State:
         return wanted
 
     def _named(self) -> dict[str, Tensor]:
+        if self.learner.partial:
+            return dict(learning(self.learner))
         own = {f"model.{name}": parameter for name, parameter in self.learner.model.named_parameters()}
         return own | dict(learning(self.learner))
 

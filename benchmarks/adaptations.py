@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from frame import ROOT, SHARED, _commit, _machine
+from frame import ROOT, SHARED, commit, machine
 
 DATA = SHARED / "data"
 ROWS, LENGTH = 32, 128
@@ -67,7 +67,7 @@ def adapted(name: str, side: str, seed: int, place: Path) -> dict[str, Any]:
     kept = side == "feature extraction"
     result = Adapt(
         model="minilm", task=task, learnt=learnt, tried=tried, adaptations=(adaptation,), epochs=epochs * times,
-        rows=ROWS, length=LENGTH, seed=seed, cache=place / "cache", folder=place / f"{name}-{side}-{seed}".replace(" ", "-"),
+        rows=ROWS, length=LENGTH, seed=seed, cache=place / "cache", folder=place / f"{name}-{side}-{seed}",
         precision="float32" if kept else "bfloat16", optimiser=AdamW(lr=rate, betas=(0.9, 0.999), weight_decay=0.0),
     ).train()  # fmt: skip
     lost = None if result.forgetting is None else result.forgetting.after - result.forgetting.before
@@ -114,7 +114,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--sets", default="SST-2,MRPC,WNUT-17")
-    parser.add_argument("--place", type=Path, required=True, help="folder of the runs; those that stand are not repeated")
+    parser.add_argument("--place", type=Path, required=True, help="folder of the runs; one that stands is not repeated")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results.jsonl")
     options = parser.parse_args()
     options.place.mkdir(parents=True, exist_ok=True)
@@ -131,7 +131,7 @@ def main() -> None:
                 "scores": scores, "share": told[0]["share"], "forgotten": mean(lost) if lost else None,
             }  # fmt: skip
             print(name, side, {k: v for k, v in figure.items() if k != "scores"}, scores, flush=True)
-    line = {"benchmark": "adaptations", "commit": _commit(), "machine": _machine(), "figures": figures}
+    line = {"benchmark": "adaptations", "commit": commit(), "machine": machine(), "figures": figures}
     with options.out.open("a", encoding="utf-8") as lines:
         lines.write(json.dumps(line) + "\n")
 

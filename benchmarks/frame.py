@@ -47,10 +47,10 @@ class Run:
         self.line: dict[str, Any] = {
             "benchmark": name,
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
-            "commit": _commit(),
+            "commit": commit(),
             "versions": {"python": platform.python_version()}
             | {package: version(package) for package in ("stemma-lm", "torch", *peers)},
-            "machine": _machine(),
+            "machine": machine(),
             "rounds": self.rounds,
             "figures": {},
         }
@@ -247,7 +247,7 @@ def _seconds(count: str) -> float:
     return int(count) / os.sysconf("SC_CLK_TCK")
 
 
-def _machine() -> dict[str, Any]:
+def machine() -> dict[str, Any]:
     """What the figures depend on; nothing that names the machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
@@ -261,7 +261,7 @@ def _machine() -> dict[str, Any]:
     }
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
     call = ["git", "-C", str(ROOT), "describe", "--always", "--dirty"]
     ended = subprocess.run(call, capture_output=True, text=True)
     return ended.stdout.strip() or None

@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pretraining import Pacing, peak_mib, say
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from frame import SHARED, THREADS
+from pretraining import Pacing, peak_mib, say
 
 ROWS, LENGTH, EVERY = 16, 128, 1
 LORA: dict[str, Any] = dict(rank=8, alpha=16.0)

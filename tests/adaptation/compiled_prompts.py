@@ -21,18 +21,19 @@ from stemma.adaptation.prompts import PromptTuning, PTuning
 from stemma.adaptation.virtual import virtual_ids
 from stemma.families import LLAMA
 
-report = {}
-for prompt in (
-    PromptTuning(n_virtual=3),
-    PTuning(n_virtual=3, width=5),
-    PrefixTuning(n_virtual=3),
-    PrefixTuning(n_virtual=3, width=7),
-):
-    torch.compiler.reset()
-    model = random_model(tiny(LLAMA))
-    attach(model, {"one": prompt})
-    [ids] = virtual_ids(model, ["one"]).values()
-    tokens = torch.cat((torch.tensor([ids] * 2), random_tokens(2, 6)), 1)
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
-    report[str(prompt)] = apart(compiled(tokens).logits, model(tokens).logits)
-print(json.dumps(report))  # noqa: T201
+if __name__ == "__main__":
+    report = {}
+    for prompt in (
+        PromptTuning(n_virtual=3),
+        PTuning(n_virtual=3, width=5),
+        PrefixTuning(n_virtual=3),
+        PrefixTuning(n_virtual=3, width=7),
+    ):
+        torch.compiler.reset()
+        model = random_model(tiny(LLAMA))
+        attach(model, {"one": prompt})
+        [ids] = virtual_ids(model, ["one"]).values()
+        tokens = torch.cat((torch.tensor([ids] * 2), random_tokens(2, 6)), 1)
+        compiled = torch.compile(model, fullgraph=True, backend="eager")
+        report[str(prompt)] = apart(compiled(tokens).logits, model(tokens).logits)
+    print(json.dumps(report))  # noqa: T201

@@ -11,6 +11,9 @@ from pathlib import Path
 
 from stemma.errors import CheckpointError, Fault
 
+# A file of these names tells what a folder holds.
+_OURS = ("config.json", "adaptation.json", "adapter_config.json")
+
 
 @contextmanager
 def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
@@ -47,8 +50,8 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
 
 
 def _replaceable(target: Path) -> bool:
-    """Whether a folder is empty or a model's: nothing else is ever deleted."""
-    return target.is_dir() and ((target / "config.json").is_file() or not any(target.iterdir()))
+    """Whether a folder is empty, a model's or an adaptation's: nothing else is ever deleted."""
+    return target.is_dir() and (any((target / name).is_file() for name in _OURS) or not any(target.iterdir()))
 
 
 def _take_place(partial: Path, target: Path) -> None:

@@ -92,7 +92,7 @@ USUAL: Mapping[str, Usual] = {
     "neighbours": Usual(BERT),
 }
 
-_CLASSES: Mapping[str, tuple[str, str]] = {
+_CLASSES: Mapping[str, tuple[str, ...]] = {
     "sentence": ("it follows", "it is from another text"),
     "order": ("in order", "swapped"),
     "replaced": ("original", "replaced"),

@@ -52,6 +52,7 @@ prove: .venv/.tests
 	$(PYTEST) -m "slow or real or hypothesis" --hypothesis-profile=prove --figures=$(PROOFS)
 	$(BIN)/python tests/training/kill_storm.py --kills 100 --figures $(PROOFS)
 	$(BIN)/python tests/prove_recipes.py --figures $(PROOFS)
+	$(BIN)/python tests/prove_adaptations.py --figures $(PROOFS)
 
 clean:
 	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -57,7 +57,13 @@ def load(
     path = locate(source).path
     if (path / "adapted.json").is_file():
         return _adapted(source, path, precision, device)
-    if path.is_dir():
+    if (path / "network.json").is_file():
+        from stemma.training.folders import begin_network
+
+        stored = begin_network(str(path), 0, 0)
+        stored.model.to(precision)
+        tokenizer = read_tokenizer(path)
+    elif path.is_dir():
         stored = read_folder(path, dtype=precision, ignore=ignore, allow_pickle=allow_pickle)
         tokenizer = read_tokenizer(path)
     else:
@@ -316,7 +322,7 @@ class Pretrained(Tells):
     def _ready(self) -> Model:
         """The model with its weights in the processor's order, where the memory has room for a second copy."""
         size = sum(part.numel() * part.element_size() for part in self.model.parameters())
-        if 2 * size < _available_memory():
+        if 2 * size < _available_memory() and isinstance(self.architecture, Architecture):
             self.model.pack()
         return self.model
 

@@ -127,7 +127,7 @@ def test_a_class_without_labels_is_not_given_old_ones(tmp_path: Path) -> None:
     assert not {"id2label", "label2id", "num_labels"} & set(config_of(tmp_path / "model"))
 
 
-@pytest.mark.parametrize("family", [BERT, ROBERTA, LLAMA])
+@pytest.mark.parametrize("family", [BERT, ROBERTA, LLAMA], ids=lambda family: family.name)
 def test_choices_are_told_from_one_number(family: Family, tmp_path: Path) -> None:
     spec = fitted(family)
     model = Model(spec.change(heads=task_heads(family, spec, "choice")), seed=3)
@@ -162,6 +162,7 @@ def test_a_pooler_that_a_class_does_not_read_is_passed_over(tmp_path: Path) -> N
         (GPT3, (LanguageModelHead(), AnswerHead())),
     ],
     ids=str,
+    ids=lambda value: value.name if isinstance(value, Family) else "+".join(head.name for head in value),
 )
 def test_heads_of_no_class_are_written_in_our_own_format(family: Family, heads: Any, tmp_path: Path) -> None:
     model = Model(tiny(family, heads=heads), seed=3)

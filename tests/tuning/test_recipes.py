@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.prove_adaptations import BARS
 
 from stemma.data import read
 from stemma.training.run_file import read_as
 from stemma.tuning import Adapt
+
+from ..prove_adaptations import BARS
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPES = sorted((ROOT / "recipes" / "adapt").glob("*.toml"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -83,7 +83,7 @@ def write_task(learnt: Learnt, folder: str | Path) -> None:
         learnt: the task.
         folder: of the model.
     """
-    text = json.dumps(task_table(learnt), ensure_ascii=False, indent=2, default=dict) + "\n"
+    text = json.dumps(task_table(learnt), ensure_ascii=False, indent=2, default=_plain) + "\n"
     (Path(folder) / TASK).write_text(text, encoding="utf-8")
 
 
@@ -125,6 +125,11 @@ def task_of(spec: Shape, facts: Mapping[str, Any]) -> Task | None:
     if tagger is not None:
         return Tagging(labels=names or _numbered(tagger.n_classes))
     return None if spec.head(AnswerHead) is None else Extraction()
+
+
+def _plain(value: Any) -> dict[str, Any]:
+    """A part of a task as JSON can hold it."""
+    return {one.name: getattr(value, one.name) for one in fields(value)} if is_dataclass(value) else dict(value)
 
 
 def _value(key: str, entry: object, hints: Mapping[str, Any], faults: list[Fault]) -> Any:

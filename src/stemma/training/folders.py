@@ -21,12 +21,13 @@ from stemma.families import closest, family
 from stemma.nn import build
 from stemma.spec.architecture import Architecture
 from stemma.spec.lineage import Family, Shape
+from stemma.spec.tasks import TaskHead
 from stemma.training.codec import decode, encode
 from stemma.training.network import Network
 
 _LOG = logging.getLogger("stemma.training")
 # Tells a network for which transformers has no class.
-_FILE = "network.json"
+_FILE, _FACTS = "network.json", "facts"
 
 
 def begin_network(model: str | Network | Shape, vocab_size: int, seed: int) -> Stored:
@@ -55,8 +56,9 @@ def published(of: Family, spec: Shape) -> Shape:
     if not isinstance(spec, Architecture) or of.checkpoint is None:
         return spec
     own = {type(head) for head in spec.heads}
-    kinds = [{type(head) for head in variant.heads} for variant in of.checkpoint.variants]
-    kept = max((kind for kind in kinds if kind <= own), key=len, default=own)
+    asked = {kind for kind in own if issubclass(kind, TaskHead)}
+    kinds = [{type(head) for head in variant.heads} for variant in of.checkpoint.classes]
+    kept = max((kind for kind in kinds if asked <= kind <= own), key=len, default=own)
     return spec.change(heads=tuple(head for head in spec.heads if type(head) in kept))
 
 
@@ -79,14 +81,16 @@ def write_model(stored: Stored, folder: Path, beside: Callable[[Path], None]) ->
             _LOG.info("transformers has no such network, so that it is written as %s: %s", _FILE, error)
     with new_folder(folder) as partial:
         write_weights(((name, one.detach()) for name, one in stored.model.named_parameters()), partial)
-        content = encode(replace(Network.of(spec), family=stored.family.name))
+        content = {**encode(replace(Network.of(spec), family=stored.family.name)), _FACTS: dict(stored.facts)}
         (partial / _FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
         beside(partial)
 
 
 def _read_own(folder: Path) -> Stored:
     faults: list[Fault] = []
-    told = decode(Network, read_json(folder / _FILE), "", faults)
+    content = read_json(folder / _FILE)
+    facts = content.pop(_FACTS, {})
+    told = decode(Network, content, "", faults)
     if faults:
         raise CheckpointError(str(folder / _FILE), faults)
     model: Any = build(told.spec(0), seed=None)
@@ -101,4 +105,4 @@ def _read_own(folder: Path) -> Stored:
     with torch.no_grad():
         for name, parameter in parameters.items():
             parameter.copy_(weights.read(name))
-    return Stored(family(told.family), model.eval())
+    return Stored(family(told.family), model.eval(), facts)

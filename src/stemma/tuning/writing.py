@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,12 +12,9 @@ from stemma.adaptation import Adaptation, attach, fold, learning, names
 from stemma.adaptation.places import body
 from stemma.adaptation.saving import load, save
 from stemma.checkpoints import Stored
-from stemma.checkpoints.classes import has_task, kinds
 from stemma.checkpoints.safety import read_json
 from stemma.errors import CheckpointError, Fault
 from stemma.prediction import Learnt, task_from, task_table, write_task
-from stemma.spec.architecture import Architecture
-from stemma.spec.lineage import Shape
 from stemma.text import Tokenizer
 from stemma.training.codec import decode, encode
 from stemma.training.files import write_whole
@@ -64,11 +61,11 @@ def write_adapted(run: Adapt, opened: Opened, folder: Path) -> None:
     values = {name: encode(one) for name, one in named.items()}
     content = {"format": _FORMAT, "model": run.model, "learnt": task_table(learnt)}
     content |= {"adaptations": values, "kept": kept}
-    write_whole(folder / ADAPTED, json.dumps(content, indent=2) + "\n")
+    write_whole(folder / ADAPTED, json.dumps(content, indent=2, default=asdict) + "\n")
 
 
 def _write_whole(stored: Stored, tokenizer: Tokenizer, folder: Path, learnt: Learnt) -> None:
-    spec = _kept(stored)
+    spec = published(stored.family, stored.architecture)
     kept = {head.name for head in spec.heads}
     for name in [name for name in stored.model.heads if name not in kept]:
         del stored.model.heads[name]
@@ -80,16 +77,6 @@ def _write_whole(stored: Stored, tokenizer: Tokenizer, folder: Path, learnt: Lea
         write_task(learnt, partial)
 
     write_model(stored, folder, beside)
-
-
-def _kept(stored: Stored) -> Shape:
-    """The architecture with the heads of a class of `transformers` for the task; with all where there is none."""
-    spec, classes = stored.architecture, stored.family.checkpoint.classes if stored.family.checkpoint else ()
-    if not isinstance(spec, Architecture) or not has_task(spec.heads):
-        return published(stored.family, spec)
-    own = kinds(spec.heads)
-    kept = next((found for one in classes if has_task(one.heads) and (found := kinds(one.heads)) <= own), own)
-    return spec.change(heads=tuple(head for head in spec.heads if type(head) in kept))
 
 
 class Adapted(NamedTuple):

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from statistics import mean, stdev
@@ -114,16 +115,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--sets", default="SST-2,MRPC,WNUT-17")
-    parser.add_argument("--place", type=Path, required=True, help="folder of the runs; one that stands is not repeated")
+    parser.add_argument("--place", type=Path, help="folder of the runs; one that stands is not repeated")
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results.jsonl")
     options = parser.parse_args()
-    options.place.mkdir(parents=True, exist_ok=True)
+    place = options.place or Path(tempfile.mkdtemp())
+    place.mkdir(parents=True, exist_ok=True)
     seeds = [int(seed) for seed in options.seeds.split(",")]
     figures: dict[str, Any] = {}
     for name in options.sets.split(","):
         asked = [*sides(), *(["transformers Trainer"] if name == "SST-2" else [])]
         for side in asked:
-            told = [once(name, side, seed, options.place) for seed in seeds]
+            told = [once(name, side, seed, place) for seed in seeds]
             scores = [one["score"] for one in told]
             lost = [one["forgotten"] for one in told if one["forgotten"] is not None]
             figures[f"{name}, {side}"] = figure = {

@@ -161,7 +161,6 @@ def test_a_pooler_that_a_class_does_not_read_is_passed_over(tmp_path: Path) -> N
         (OPT, (TaggerHead(3),)),
         (GPT3, (LanguageModelHead(), AnswerHead())),
     ],
-    ids=str,
     ids=lambda value: value.name if isinstance(value, Family) else "+".join(head.name for head in value),
 )
 def test_heads_of_no_class_are_written_in_our_own_format(family: Family, heads: Any, tmp_path: Path) -> None:

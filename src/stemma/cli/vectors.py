@@ -9,10 +9,6 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from stemma.data.connection import connect
-from stemma.data.formats import read_files
-from stemma.data.report import Report
-from stemma.data.sources import Files, check_source
 from stemma.errors import Fault, InputError, StemmaError
 
 if TYPE_CHECKING:
@@ -40,6 +36,10 @@ class Texts:
     field: str = "text"
 
     def __iter__(self) -> Iterator[str]:
+        from stemma.data.formats import read_files
+        from stemma.data.report import Report
+        from stemma.data.sources import Files, check_source
+
         source = Files(paths=(str(self.file),), split="line", fields=(self.field,))
         check_source(source)
         return (text for (text,) in read_files(source, Report()))
@@ -133,6 +133,8 @@ def spread(chunks: Iterable[list[str]], embedder: Embedder, address: str) -> Ite
     Raises:
         InputError: no such cluster, or a fault that a process met.
     """
+    from stemma.data.connection import connect
+
     ray = connect(address)
     count = max(1, int(ray.cluster_resources().get("CPU", 1)))
     workers = [ray.remote(num_cpus=1)(_Worker).remote(embedder) for _ in range(count)]

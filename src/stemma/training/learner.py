@@ -39,10 +39,11 @@ class Lesson:
     packed: int | None = None
     share: float = 1.0
 
-    def batch(self, numbers: range) -> Batch:
-        """The rows of these numbers, or its share of so many, ready for the network."""
-        taken = range(int(numbers.start * self.share), int(numbers.stop * self.share))
-        examples = [self.asks.prepare(self.row(number), self.setting) for number in taken]
+    def batch(self, numbers: Sequence[int]) -> Batch:
+        """The rows of these numbers, or its share of so many that follow each other, ready for the network."""
+        if self.share != 1.0:
+            numbers = range(int(numbers[0] * self.share), int((numbers[-1] + 1) * self.share))
+        examples = [self.asks.prepare(self.row(number), self.setting) for number in numbers]
         if self.packed is not None:
             examples = [row.example for row in joined(examples, self.packed)]
         pad = self.setting.vocabulary.roles.pad or 0

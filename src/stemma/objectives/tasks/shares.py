@@ -25,7 +25,7 @@ def likeliest(labels: Sequence[str], scores: np.ndarray) -> dict[str, float]:
         labels: N names.
         scores: N.
 
-    >>> likeliest(("no", "yes"), np.log(np.array([0.25, 0.75])))
-    {'yes': 0.75, 'no': 0.25}
+    >>> likeliest(("no", "yes"), np.zeros(2))
+    {'no': 0.5, 'yes': 0.5}
     """
     return dict(sorted(zip(labels, shares(scores).tolist(), strict=True), key=lambda pair: -pair[1]))

@@ -5,6 +5,21 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from stemma import families, generation, nn, spec, text
+    from stemma.adaptation import (
+        Adapters,
+        BitFit,
+        Features,
+        Frozen,
+        Full,
+        GradualUnfreezing,
+        LoRA,
+        PrefixTuning,
+        PromptTuning,
+        PTuning,
+        Quantised,
+        TopLayers,
+    )
+    from stemma.data import Labelled
     from stemma.generation import Beam, DiverseBeam, Greedy, Sample, StochasticBeam
     from stemma.nn import Model, deepen
     from stemma.objectives import (
@@ -26,6 +41,16 @@ if TYPE_CHECKING:
         TwoDirections,
         WholeWordLM,
     )
+    from stemma.objectives.tasks import (
+        Choice,
+        Classification,
+        Cloze,
+        Extraction,
+        Regression,
+        Tagging,
+        TextToLabel,
+        TextToText,
+    )
     from stemma.pretrained import Pretrained, load
     from stemma.spec import (
         Architecture,
@@ -43,10 +68,26 @@ if TYPE_CHECKING:
     )
     from stemma.text import Tokenizer
     from stemma.training import Run
+    from stemma.tuning import Adapt
 
 # Where each public name lives; it is imported when it is first used, so that `import stemma` costs nothing.
 _HOMES = {
     "stemma": ("families", "generation", "nn", "spec", "text"),
+    "stemma.adaptation": (
+        "Adapters",
+        "BitFit",
+        "Features",
+        "Frozen",
+        "Full",
+        "GradualUnfreezing",
+        "LoRA",
+        "PTuning",
+        "PrefixTuning",
+        "PromptTuning",
+        "Quantised",
+        "TopLayers",
+    ),
+    "stemma.data": ("Labelled",),
     "stemma.generation": ("Beam", "DiverseBeam", "Greedy", "Sample", "StochasticBeam"),
     "stemma.nn": ("Model", "deepen"),
     "stemma.objectives": (
@@ -68,6 +109,16 @@ _HOMES = {
         "TwoDirections",
         "WholeWordLM",
     ),
+    "stemma.objectives.tasks": (
+        "Choice",
+        "Classification",
+        "Cloze",
+        "Extraction",
+        "Regression",
+        "Tagging",
+        "TextToLabel",
+        "TextToText",
+    ),
     "stemma.pretrained": ("Pretrained", "load"),
     "stemma.spec": (
         "Architecture",
@@ -85,34 +136,53 @@ _HOMES = {
     ),
     "stemma.text": ("Tokenizer",),
     "stemma.training": ("Run",),
+    "stemma.tuning": ("Adapt",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __version__ = "0.1.0"
 __all__ = [
+    "Adapt",
+    "Adapters",
     "Architecture",
     "Beam",
+    "BitFit",
     "BlankInfilling",
     "CausalLM",
+    "Choice",
+    "Classification",
+    "Cloze",
     "Decoder",
     "Denoising",
     "Distillation",
     "DiverseBeam",
     "Encoder",
     "EncoderDecoder",
+    "Extraction",
+    "Features",
+    "Frozen",
+    "Full",
     "Gated",
+    "GradualUnfreezing",
     "Greedy",
     "Imitation",
+    "Labelled",
     "LayerNorm",
     "Learned",
+    "LoRA",
     "MaskedLM",
     "Model",
     "NextSentence",
+    "PTuning",
     "PermutationLM",
     "Plain",
     "PrefixLM",
+    "PrefixTuning",
     "Pretrained",
+    "PromptTuning",
+    "Quantised",
     "RMSNorm",
+    "Regression",
     "ReplacedTokens",
     "Rotary",
     "Run",
@@ -123,7 +193,11 @@ __all__ = [
     "SpanCorruption",
     "SpanLM",
     "StochasticBeam",
+    "Tagging",
+    "TextToLabel",
+    "TextToText",
     "Tokenizer",
+    "TopLayers",
     "Translation",
     "TranslationLM",
     "TwoDirections",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from stemma.adaptation.verbs import Adapts
 from stemma.errors import Fault, InputError
 from stemma.prediction import Learnt, Tells, read_task, write_task
 from stemma.spec.architecture import Architecture
@@ -87,7 +88,7 @@ def _adapted(source: str | Path, path: Path, dtype: torch.dtype, device: str) ->
 
 
 @dataclass
-class Pretrained(Tells):
+class Pretrained(Tells, Adapts):
     """A model, its tokenizer, and what can be done with both.
 
     Args:

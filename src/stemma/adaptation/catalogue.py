@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from stemma.adaptation.adaptation import Adaptation
 from stemma.adaptation.adapters import Adapters
@@ -31,3 +31,16 @@ ADAPTATIONS: Mapping[str, type[Adaptation]] = {
         Quantised,
     )
 }
+
+
+def named(adaptations: Iterable[Adaptation]) -> dict[str, Adaptation]:
+    """Adaptations by their names: each its kind, and a number where there are several of one.
+
+    >>> list(named([LoRA(rank=4), LoRA(rank=8), BitFit()]))
+    ['lora', 'lora-2', 'bitfit']
+    """
+    found: dict[str, Adaptation] = {}
+    for one in adaptations:
+        same = sum(other.kind == one.kind for other in found.values())
+        found[f"{one.kind}-{same + 1}" if same else one.kind] = one
+    return found

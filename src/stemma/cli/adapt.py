@@ -36,12 +36,10 @@ def register(app: typer.Typer) -> None:
 
 
 def adapt(
-    file: Annotated[Path | None, typer.Argument(metavar="RUN.toml", help="A run file.", show_default=False)] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="The folder of a run, to go on with it.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="In place of the file's; repeatable.")
-    ] = None,
-    folder: Annotated[Path | None, typer.Option("--folder", help="Of the run, in place of the file's.")] = None,
+    file: options.RunFile = None,
+    resume: options.Resume = None,
+    settings: options.Settings = None,
+    folder: options.RunFolder = None,
     seeds: Annotated[
         str | None, typer.Option("--seeds", metavar="N,N,...", help="One run for each, and one table of them all.")
     ] = None,
@@ -49,7 +47,7 @@ def adapt(
     plot: Annotated[
         Path | None, typer.Option("--plot", help="The .png file for what was learnt against what was forgotten.")
     ] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda; a GPU where there is one.")] = None,
+    device: options.Device = None,
     json: options.Json = False,
 ) -> None:
     """Fit a checkpoint to a task as a run file says; a run that was stopped goes on from its newest checkpoint."""

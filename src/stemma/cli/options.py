@@ -23,6 +23,13 @@ TopP = Annotated[float | None, typer.Option("--top-p", help="Sample from the lik
 MinP = Annotated[float | None, typer.Option("--min-p", help="Sample from tokens of at least this share of the best.")]
 Penalty = Annotated[float | None, typer.Option("--repetition-penalty", help="Sample; above 1 avoids repeats.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Sample from this seed.")]
+RunFile = Annotated[Path | None, typer.Argument(metavar="RUN.toml", help="A run file.", show_default=False)]
+Resume = Annotated[Path | None, typer.Option("--resume", help="The folder of a run, to go on with it.")]
+Settings = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="In place of the file's; repeatable.")
+]
+RunFolder = Annotated[Path | None, typer.Option("--folder", help="Of the run, in place of the file's.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu or cuda; a GPU where there is one.")]
 
 
 def check(command: str, faults: Iterable[Fault | None]) -> None:

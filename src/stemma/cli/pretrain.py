@@ -42,13 +42,11 @@ def register(app: typer.Typer) -> None:
 
 
 def pretrain(
-    file: Annotated[Path | None, typer.Argument(metavar="RUN.toml", help="A run file.", show_default=False)] = None,
-    resume: Annotated[Path | None, typer.Option("--resume", help="The folder of a run, to go on with it.")] = None,
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="In place of the file's; repeatable.")
-    ] = None,
-    folder: Annotated[Path | None, typer.Option("--folder", help="Of the run, in place of the file's.")] = None,
-    device: Annotated[str | None, typer.Option("--device", help="cpu or cuda; a GPU where there is one.")] = None,
+    file: options.RunFile = None,
+    resume: options.Resume = None,
+    settings: options.Settings = None,
+    folder: options.RunFolder = None,
+    device: options.Device = None,
     ray: Annotated[str | None, typer.Option("--ray", help="Address of a Ray cluster that tokenises.")] = None,
     json: options.Json = False,
 ) -> None:

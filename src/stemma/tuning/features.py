@@ -67,18 +67,16 @@ def kept_features(model: Any, task: Task, examples: Sequence[Example], folder: P
         pad: the id that fills rows.
     """
     places = [_places(task, model.architecture, example) for example in examples]
+    ends = np.cumsum([len(one) for one in places])
     path = folder / _key(model, examples, places) / "features.npy"
     if not path.is_file():
         width, n_places = _width(model), sum(map(len, places))
         with new_folder(path.parent) as partial:
             table = np.lib.format.open_memmap(partial / path.name, "w+", np.float32, (n_places, *width))
-            begin = 0
-            for rows in _computed(model, examples, places, pad):
-                table[begin : begin + len(rows)] = rows
-                begin += len(rows)
+            for number, rows in _computed(model, examples, places, pad):
+                table[ends[number] - len(rows) : ends[number]] = rows
             table.flush()
     table = np.load(path, mmap_mode="r")
-    ends = np.cumsum([len(one) for one in places])
     return [
         _reading(example, at, table[end - len(at) : end])
         for example, at, end in zip(examples, places, ends, strict=True)
@@ -104,11 +102,16 @@ def _reading(example: Example, places: np.ndarray, features: np.ndarray) -> Exam
     return Example(inputs, targets)
 
 
-def _computed(model: Any, examples: Sequence[Example], places: Sequence[np.ndarray], pad: int) -> Iterator[np.ndarray]:
+def _computed(
+    model: Any, examples: Sequence[Example], places: Sequence[np.ndarray], pad: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """The number of each example and the features at its places; those of like length are read together."""
+    order = sorted(range(len(examples)), key=lambda number: len(examples[number].tokens))
     combined, device = _combined(model), next(model.parameters()).device
     model.eval()
-    for first in range(0, len(examples), _ROWS):
-        batch = collate(examples[first : first + _ROWS], pad=pad).to(device)
+    for first in range(0, len(order), _ROWS):
+        some = order[first : first + _ROWS]
+        batch = collate([examples[number] for number in some], pad=pad).to(device)
         with torch.inference_mode():
             if combined is not None and combined.mix is not None:
                 with using():
@@ -116,8 +119,8 @@ def _computed(model: Any, examples: Sequence[Example], places: Sequence[np.ndarr
                 hidden = torch.stack(found[-combined.layers :], 2)
             else:
                 hidden = model(**batch.inputs, scores=False).hidden
-        for row, at in zip(hidden.float().cpu().numpy(), places[first : first + _ROWS], strict=True):
-            yield row[at]
+        for number, row in zip(some, hidden.float().cpu().numpy(), strict=True):
+            yield number, row[places[number]]
 
 
 def _combined(model: Any) -> Combined | None:

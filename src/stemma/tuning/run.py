@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemma.adaptation import Adaptation, Full
+from stemma.adaptation.catalogue import named
 from stemma.data import Files, Labelled, Source
 from stemma.errors import Fault, InputError
 from stemma.objectives.tasks import Task
@@ -99,11 +100,7 @@ class Adapt(TrainPlan):
     @property
     def named(self) -> dict[str, Adaptation]:
         """The adaptations by their names: each its kind, and a number where there are several of one."""
-        found: dict[str, Adaptation] = {}
-        for one in self.adaptations:
-            same = sum(other.kind == one.kind for other in found.values())
-            found[one.kind if not same else f"{one.kind}-{same + 1}"] = one
-        return found
+        return named(self.adaptations)
 
     def plan(self, n_examples: int) -> TrainPlan:
         """The plan with its number of steps, tried once an epoch where nothing else is said.

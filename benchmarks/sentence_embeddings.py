@@ -16,7 +16,7 @@ DATA = SHARED / "data"
 STSB = {part: str(DATA / "stsb-multi-mt" / f"stsb-{part}.csv") for part in ("en-train", "en-dev", "en-test", "de-test")}
 CAPTIONS = [str(DATA / "multi30k" / "raw" / f"train.{language}.gz") for language in ("en", "de")]
 TATOEBA = [str(DATA / "tatoeba-laser" / f"tatoeba.deu-eng.{language}") for language in ("eng", "deu")]
-N_CAPTIONS, N_PAIRS = 12_000, 1_500
+N_CAPTIONS, N_PAIRS = 8_000, 1_500
 
 
 def scored(embed: Any, part: str = "en-test") -> float:
@@ -71,8 +71,8 @@ def runs(folder: Path) -> dict[str, Any]:
             learnt=sides(CAPTIONS, N_CAPTIONS),
             tried=None,
             tested=sides(TATOEBA),
-            optimiser=AdamW(lr=5e-4, weight_decay=0.0),
-            rows=64,
+            optimiser=AdamW(lr=4e-4, weight_decay=0.0),
+            rows=16,
             epochs=1,
             folder=folder / "german",
         ),

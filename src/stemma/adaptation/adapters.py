@@ -14,7 +14,7 @@ from stemma.adaptation.adaptation import Adaptation
 from stemma.adaptation.changes import Change, fresh, plug
 from stemma.adaptation.places import skeleton, sublayers
 from stemma.errors import Fault
-from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
+from stemma.nn.activations import ACTIVATION_FUNCTIONS
 from stemma.spec.lineage import Shape
 from stemma.spec.parts import Activation
 

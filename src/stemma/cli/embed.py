@@ -11,7 +11,7 @@ import typer
 
 from stemma.cli import options
 from stemma.cli.output import open_model, show, table, write
-from stemma.cli.vectors import CHUNK, Embedder, Precision, Texts, save_rows, spread
+from stemma.cli.vectors import CHUNK, Embedder, Precision, Texts, save_rows
 from stemma.errors import Fault
 
 if TYPE_CHECKING:
@@ -60,7 +60,9 @@ def embed(
     if ray is None:
         vectors = map(embedder.on(open_model(model, embedder.dtype)), texts.chunks())
     else:
-        vectors = spread(texts.chunks(), embedder, ray)
+        from stemma.cli.spreading import spread
+
+        vectors = spread(texts, embedder, ray)
     widths = []
 
     def save(stream: BinaryIO) -> None:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
-from stemma.errors import Fault, InputError, StemmaError
+from stemma.errors import Fault, InputError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,10 +29,12 @@ class Texts:
     Args:
         file: text, .jsonl, .csv, .tsv or .parquet, each also with .gz or .zst.
         field: of a record.
+        at_once: texts of a chunk.
     """
 
     file: Path
     field: str = "text"
+    at_once: int = CHUNK
 
     def __iter__(self) -> Iterator[str]:
         from stemma.data.formats import read_files
@@ -73,9 +74,9 @@ class Texts:
         return number
 
     def chunks(self) -> Iterator[list[str]]:
-        """The texts, so many at a time."""
+        """The texts, some at a time."""
         texts = iter(self)
-        while chunk := list(islice(texts, CHUNK)):
+        while chunk := list(islice(texts, self.at_once)):
             yield chunk
 
 
@@ -102,56 +103,6 @@ class Embedder:
         """What takes texts to the vectors of a model that was loaded so."""
         options = self.options | ({"precision": "int8"} if self.precision == "int8" else {})
         return lambda texts: lm.embed(texts, **options)
-
-
-class _Worker:
-    """A process of a cluster."""
-
-    def __init__(self, embedder: Embedder) -> None:
-        from stemma.pretrained import load
-
-        self._embed = embedder.on(load(embedder.model, dtype=embedder.dtype))
-
-    def embed(self, texts: list[str]) -> np.ndarray | StemmaError:
-        """Vectors, or what is wrong: an error that is returned arrives as it was raised."""
-        try:
-            return self._embed(texts)
-        except StemmaError as error:
-            return error
-
-
-def spread(chunks: Iterable[list[str]], embedder: Embedder, address: str) -> Iterator[np.ndarray]:
-    """The vectors of each chunk in order, made on a Ray cluster by a process a processor; few chunks are held at once.
-
-    Each process needs this library, and the model under the same name.
-
-    Args:
-        chunks: of texts.
-        embedder: what each process opens.
-        address: of the cluster; "local" starts one here.
-
-    Raises:
-        InputError: no such cluster, or a fault that a process met.
-    """
-    from stemma.data.connection import connect
-
-    ray = connect(address)
-    count = max(1, int(ray.cluster_resources().get("CPU", 1)))
-    workers = [ray.remote(num_cpus=1)(_Worker).remote(embedder) for _ in range(count)]
-    coming: deque[Any] = deque()
-
-    def next_vectors() -> np.ndarray:
-        made: np.ndarray | StemmaError = ray.get(coming.popleft())
-        if isinstance(made, StemmaError):
-            raise made
-        return made
-
-    for number, chunk in enumerate(chunks):
-        if len(coming) == 2 * count:
-            yield next_vectors()
-        coming.append(workers[number % count].embed.remote(chunk))
-    while coming:
-        yield next_vectors()
 
 
 def save_rows(stream: BinaryIO, count: int, vectors: Iterable[np.ndarray]) -> int:

@@ -11,8 +11,8 @@ from typing import Any
 import tokenizers
 
 from stemma.data.blocks import Block, encode
+from stemma.data.connection import connect
 from stemma.data.encoding import Differs, Encoder, Fast, Plain
-from stemma.data.extras import need
 from stemma.data.sources import Files, Source
 from stemma.errors import Fault, InputError
 from stemma.text import Tokenizer
@@ -37,16 +37,7 @@ def spread(source: Source, tokenizer: Tokenizer, kind: Kind, address: str) -> It
     """
     if not isinstance(source, Files):
         raise InputError("ray", Fault("source", type(source).__name__, "is no files", "write the texts to files first"))
-    ray, data = (need(name, "ray", "to use a cluster", "ray") for name in ("ray", "ray.data"))
-    if not ray.is_initialized():
-        try:
-            ray.init(address=address, logging_level="error", log_to_driver=False)
-        except (ConnectionError, RuntimeError, ValueError) as error:
-            fault = Fault("address", address, f"leads to no cluster: {error}", "start one, or use 'local'")
-            raise InputError("ray", fault) from error
-    context = data.DataContext.get_current()
-    context.execution_options.preserve_order = True
-    context.enable_progress_bars = False
+    data = connect(address)
     groups = [{"number": number} for number in range(len(source.groups()))]
     work = partial(_work, source=source, vocabulary=tokenizer.backend.to_str(), fast=kind is Fast)
     for row in data.from_items(groups, override_num_blocks=len(groups)).flat_map(work).iter_rows():

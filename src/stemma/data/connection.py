@@ -9,7 +9,7 @@ from stemma.errors import Fault, InputError
 
 
 def connect(address: str) -> Any:
-    """Ray's module, once this process has joined a cluster.
+    """`ray.data`, once this process has joined a cluster; what it computes comes in order.
 
     Args:
         address: of the cluster; "local" starts one here.
@@ -17,11 +17,20 @@ def connect(address: str) -> Any:
     Raises:
         InputError: Ray is not installed, or there is no such cluster.
     """
-    ray = need("ray", "ray", "to use a cluster", "ray")
+    ray, data = (need(name, "ray", "to use a cluster", "ray") for name in ("ray", "ray.data"))
     if not ray.is_initialized():
         try:
             ray.init(address=address, logging_level="error", log_to_driver=False)
         except (ConnectionError, RuntimeError, ValueError) as error:
             fault = Fault("address", address, f"leads to no cluster: {error}", "start one, or use 'local'")
             raise InputError("ray", fault) from error
-    return ray
+    context = data.DataContext.get_current()
+    context.execution_options.preserve_order = True
+    context.enable_progress_bars = False
+    return data
+
+
+def processors() -> int:
+    """How many the cluster has that this process has joined."""
+    found: int = int(need("ray", "ray", "to use a cluster", "ray").cluster_resources().get("CPU", 1))
+    return max(1, found)

@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
-
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
 from stemma.nn.linears import Fused, Linear
 from stemma.spec.architecture import Architecture
-from stemma.spec.parts import Activation, Gated
-
-
-def gelu_sigmoid(x: Tensor) -> Tensor:
-    """GELU's cheapest approximation, x sigmoid(1.702 x) (Hendrycks and Gimpel 2016, section 2)."""
-    return x * torch.sigmoid(1.702 * x)
-
-
-ACTIVATION_FUNCTIONS: Mapping[Activation, Callable[[Tensor], Tensor]] = {
-    "relu": functional.relu,
-    "gelu": functional.gelu,
-    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
-    "gelu_sigmoid": gelu_sigmoid,
-    "silu": functional.silu,
-}
+from stemma.spec.parts import Gated
 
 
 class FeedForward(nn.Module):
@@ -43,15 +25,13 @@ class FeedForward(nn.Module):
         for name in names:
             self.add_module(name, Linear(spec.d_model, spec.d_ff, bias=bias))
         self.down = Linear(spec.d_ff, spec.d_model, bias=bias)
-        self.activation = ACTIVATION_FUNCTIONS[spec.feedforward.activation]
         self.dropout = spec.dropout.feedforward
-        self.inputs = Fused(self, names)
+        self.inputs = Fused(self, names, spec.feedforward.activation)
         self.ending = Fused(self, ("down",))
 
     def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """The network's output for each position."""
-        first, *rest = self.inputs(x)
-        inner = self.activation(first)
+        inner, *rest = self.inputs(x)
         if rest:
             inner = inner * rest[0]
         if self.dropout and self.training:

@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemma.nn.activations import ACTIVATION_FUNCTIONS
 from stemma.nn.embeddings import Table
-from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
 from stemma.nn.linears import Linear, Scoring
 from stemma.nn.norms import Normalise
 from stemma.nn.task_heads import build_task_head

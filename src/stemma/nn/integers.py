@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any, NamedTuple
 
@@ -10,20 +10,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from stemma.nn.activations import ACTIVATION_FUNCTIONS, IN_PRODUCTS
 from stemma.nn.attention import Attention
 from stemma.nn.feedforward import FeedForward
-from stemma.nn.linears import Fused, Parts
+from stemma.nn.linears import PLAIN, Fused, Parts
 from stemma.nn.model import Model
 from stemma.spec.parts import Activation, Gated
 
 _MOST, _ZERO = 127, 128  # the kernel reads unsigned activations, so that 128 stands for nothing
 _SMALLEST = 1e-6
-# Activations that the product computes itself, by the kernel's names.
-_ACTIVATIONS: Mapping[Activation, tuple[str, str]] = {
-    "relu": ("relu", ""),
-    "gelu": ("gelu", "none"),
-    "gelu_tanh": ("gelu", "tanh"),
-}
 
 
 class _Watched:
@@ -76,7 +71,7 @@ class IntegerProduct:
         largest: absolute value of each column of x; None where x comes as integers.
         read: the grid of x, where it comes as integers.
         written: the grid of what is given, where that is to be integers.
-        activation: the kernel's name of f, and of its kind.
+        activation: f, through which the first map's output goes; none where None.
     """
 
     def __init__(
@@ -85,7 +80,7 @@ class IntegerProduct:
         largest: Float[Tensor, " D"] | None,
         read: Grid | None = None,
         written: Grid | None = None,
-        activation: tuple[str, str] = ("none", ""),
+        activation: Activation | None = None,
     ) -> None:
         weight = torch.cat(list(parts.weights)).detach().float()
         self._factors: Tensor | None = None
@@ -104,22 +99,25 @@ class IntegerProduct:
         self._widths = [len(part) for part in parts.weights]
         self._written = written or Grid(1.0, 0)
         self._type = torch.uint8 if written else parts.weights[0].dtype
-        self._activation = activation
+        alone = len(parts.weights) == 1 and activation in IN_PRODUCTS
+        self._inside = IN_PRODUCTS[activation] if alone and activation else PLAIN
+        self._after = None if alone or activation is None else ACTIVATION_FUNCTIONS[activation]
 
     def pack(self) -> None:
         """Nothing: it is."""
 
     def __call__(self, x: Tensor) -> tuple[Tensor, ...]:
-        """The output of each map, B S (its width)."""
+        """The output of each map, B S (its width); the first one's through f."""
         if self._factors is not None:
             integers = (x * self._factors).round_().clamp_(-_MOST, _MOST).to(torch.int8)
             x = integers.view(torch.uint8).bitwise_xor_(_ZERO)
-        name, kind = self._activation
+        name, kind = self._inside
         weights = self._integers, self._scales, self._zeros, self._bias
         product = torch.ops.onednn.qlinear_pointwise(
             x.flatten(0, 1), *self._read, *weights, *self._written, self._type, name, [], kind
         )
-        return torch.split_with_sizes(product.view(*x.shape[:2], -1), self._widths, -1)
+        first, *rest = torch.split_with_sizes(product.view(*x.shape[:2], -1), self._widths, -1)
+        return (first if self._after is None else self._after(first), *rest)
 
 
 def with_integers(model: Model, sample: Sequence[Int[Tensor, "B S"]]) -> Model:
@@ -146,21 +144,17 @@ def with_integers(model: Model, sample: Sequence[Int[Tensor, "B S"]]) -> Model:
         chain = _chain(copy, module, second) if first.parts and second.parts else {}
         for name, watch in (("inputs", first), ("ending", second)):
             if (parts := watch.parts) is not None:
-                setattr(module, name, IntegerProduct(parts, **({"largest": watch.largest} | chain.get(name, {}))))
-        if chain:
-            module.activation = torch.nn.Identity()
+                given = {"largest": watch.largest, "activation": watch.product.activation} | chain.get(name, {})
+                setattr(module, name, IntegerProduct(parts, **given))
     return copy
 
 
 def _chain(model: Model, module: Attention | FeedForward, ending: _Watched) -> dict[str, dict[str, Any]]:
     """What makes the first product of a plain feed-forward network give the integers that its second one reads."""
     kind = model.architecture.feedforward
-    if isinstance(module, Attention) or isinstance(kind, Gated) or kind.activation not in _ACTIVATIONS:
+    if isinstance(module, Attention) or isinstance(kind, Gated) or kind.activation not in IN_PRODUCTS:
         return {}
     low, high = float(ending.low.min()), max(float(ending.high.max()), _SMALLEST)
     step = (high - low) / 255
     grid = Grid(step, round(-low / step))
-    return {
-        "inputs": {"written": grid, "activation": _ACTIVATIONS[kind.activation]},
-        "ending": {"largest": None, "read": grid},
-    }
+    return {"inputs": {"written": grid}, "ending": {"largest": None, "read": grid}}

@@ -11,6 +11,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from stemma.nn.activations import ACTIVATION_FUNCTIONS, IN_PRODUCTS
+from stemma.spec.parts import Activation
+
 # Rows of the input for which weights are laid out; measured to serve one row and hundreds equally well.
 _TYPICAL_ROWS = 512
 
@@ -21,6 +24,9 @@ class Linear(nn.Linear):
     def reset_parameters(self) -> None:
         """Nothing: see `stemma.nn.initialize`."""
 
+
+PLAIN = "none", ""
+"""No activation, by the kernel's names."""
 
 Stamp = list[tuple[int, int, tuple[int, ...]]]
 
@@ -108,9 +114,10 @@ class Packed:
             self._checked_in = entered
         return True
 
-    def __call__(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S rows"]:
-        """x W^T + b."""
-        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, "none", [], "")
+    def __call__(self, x: Float[Tensor, "B S D"], activation: tuple[str, str] = PLAIN) -> Float[Tensor, "B S rows"]:
+        """f(x W^T + b); the kernel's name of f, and of its kind."""
+        name, kind = activation
+        product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, name, [], kind)
         return product
 
 
@@ -123,12 +130,14 @@ class Fused:
     Args:
         owner: the module that holds the maps.
         names: their names, in order.
+        activation: f, through which the first one's output goes; none where None.
     """
 
-    def __init__(self, owner: nn.Module, names: tuple[str, ...]) -> None:
+    def __init__(self, owner: nn.Module, names: tuple[str, ...], activation: Activation | None = None) -> None:
         self._owner = owner
         self._names = names
         self._packed = Packed()
+        self.activation = activation
 
     def pack(self) -> None:
         """Make the packed copy; without effect where it is impossible."""
@@ -136,10 +145,18 @@ class Fused:
             self._packed.pack(parts)
 
     def __call__(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor, ...]:
-        """The output of each map, B S (its width)."""
+        """The output of each map, B S (its width); the first one's through f."""
+        if self.activation is None:
+            return self._products(x)
+        inside = IN_PRODUCTS.get(self.activation)
+        if inside is not None and len(self._names) == 1 and self._packed.serves(self._parts):
+            return (self._packed(x, inside),)
+        first, *rest = self._products(x)
+        return (ACTIVATION_FUNCTIONS[self.activation](first), *rest)
+
+    def _products(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor, ...]:
         if self._packed.serves(self._parts):
-            product = self._packed(x)
-            return (product,) if len(self._names) == 1 else torch.split_with_sizes(product, self._packed.widths, -1)
+            return torch.split_with_sizes(self._packed(x), self._packed.widths, -1)
         trained = torch.compiler.is_compiling() and torch.is_grad_enabled()
         if trained and len(self._names) > 1 and (parts := self._parts()) is not None:
             # A compiler lays the matrices side by side while it turns them to the precision of the product.

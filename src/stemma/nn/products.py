@@ -17,7 +17,7 @@ BLOCK = 128
 MOST_KEYS = 2048
 # Without a gradient, in half precision: up to so many keys, and so many probabilities at once, products are faster.
 WHOLE_KEYS = 512
-HELD = 2**20
+HELD = 2**21
 
 
 def serves(query: Tensor, key: Tensor) -> bool:

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
+from stemma.nn.activations import ACTIVATION_FUNCTIONS
 from stemma.nn.linears import Linear
 from stemma.spec.tasks import AnswerHead, ClassifierHead, Dense, Reads, TaggerHead, TaskHead
 

@@ -9,9 +9,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from stemma.errors import Fault, InputError
+from stemma.nn.activations import ACTIVATION_FUNCTIONS
 from stemma.nn.blocks import Surroundings
 from stemma.nn.embeddings import Additions, readable
-from stemma.nn.feedforward import ACTIVATION_FUNCTIONS
 from stemma.nn.linears import Linear
 from stemma.nn.masks import Scores
 from stemma.nn.positions import position_ids

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from stemma.nn import Model
     from stemma.nn.pooling import Projections
 
-_DTYPES = ("float32", "bfloat16", "float16", "float64")
-
 
 def load(
     source: str | Path,
@@ -52,9 +49,10 @@ def load(
         CheckpointError: naming everything that keeps the files from being read as they were meant.
     """
     from stemma.checkpoints import locate, read_folder, read_gguf
+    from stemma.checkpoints.precisions import precision_of
     from stemma.text import from_gguf, read_tokenizer
 
-    precision = _dtype(dtype)
+    precision = precision_of(dtype)
     path = locate(source).path
     if (path / "adapted.json").is_file():
         return _adapted(source, path, precision, device)
@@ -250,6 +248,20 @@ class Pretrained(Tells, Adapts):
         options: dict[str, Any] = {"prompt": prompt, "dimensions": dimensions, "precision": precision}
         return embed(model, self._reader(), texts, chosen, projections, **options)
 
+    def beside(self, run: str | Path, name: str) -> Tells:
+        """What a tuning run learnt, on these weights: many may share them, each with its own task, and this model too.
+
+        Args:
+            run: its folder.
+            name: under which its adaptations are switched.
+
+        Raises:
+            StemmaError: the adaptations change weights, were made for another base, or are damaged.
+        """
+        from stemma.tuning.beside import put_beside
+
+        return put_beside(self, Path(run), name)
+
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write a folder that `transformers` opens too: weights, configuration, tokenizer and stemma.json.
 
@@ -322,27 +334,8 @@ class Pretrained(Tells, Adapts):
 
     def _ready(self) -> Model:
         """The model with its weights in the processor's order, where the memory has room for a second copy."""
-        size = sum(part.numel() * part.element_size() for part in self.model.parameters())
-        if 2 * size < _available_memory() and isinstance(self.architecture, Architecture):
+        from stemma.nn.memory import has_room
+
+        if isinstance(self.architecture, Architecture) and has_room(self.model):
             self.model.pack()
         return self.model
-
-
-def _available_memory() -> int:
-    """Bytes that can be had without swapping; half of the memory where the system does not say."""
-    report = Path("/proc/meminfo")
-    if not report.is_file():
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    lines = dict(line.split(":", 1) for line in report.read_text().splitlines())
-    return int(lines["MemAvailable"].split()[0]) * 1024
-
-
-def _dtype(name: str | torch.dtype) -> torch.dtype:
-    import torch
-
-    if isinstance(name, torch.dtype):
-        return name
-    if name not in _DTYPES:
-        raise InputError("load", Fault("dtype", name, "is unknown", f"use one of {', '.join(_DTYPES)}"))
-    found: torch.dtype = getattr(torch, name)
-    return found

@@ -40,13 +40,19 @@ class Changes(nn.ModuleDict):
         """Those that lie in the map's weight at present."""
         self.own: Tensor | None = None
         """The map's weight without them, while there are any."""
+        self.apart: set[str] = set()
+        """Those that act only where `using` names them."""
+
+    def in_force(self) -> list[str]:
+        """The names of those that act here, in the order of attachment."""
+        named = chosen()
+        return [name for name in self if (name not in self.apart if named is None else name in named)]
 
     def forward(self, module: nn.Module, args: tuple[Tensor, ...], y: Tensor) -> Tensor:
         """As torch calls a forward hook."""
-        in_force = chosen()
-        for name, change in self.items():
-            if (in_force is None or name in in_force) and name not in self.merged:
-                y = change(args[0], y)
+        for name in self.in_force():
+            if name not in self.merged:
+                y = self[name](args[0], y)
         return y
 
 
@@ -96,6 +102,19 @@ def changed(model: nn.Module, name: str) -> dict[str, nn.Module]:
     return {path: module for path, module in modules if (held := changes_of(module)) is not None and name in held}
 
 
+def set_apart(model: nn.Module, name: str) -> None:
+    """Let an adaptation act only where `using` names it: what it was put beside stays as it is to others.
+
+    Args:
+        model: that it is on.
+        name: its name.
+    """
+    for module in changed(model, name).values():
+        held = changes_of(module)
+        assert held is not None, "the module carries it"
+        held.apart.add(name)
+
+
 def own_weight(linear: nn.Linear) -> Tensor:
     """A map's weight without what was merged into it."""
     held = changes_of(linear)
@@ -125,7 +144,7 @@ def names(model: nn.Module) -> tuple[str, ...]:
 
 @contextmanager
 def using(*chosen: str) -> Iterator[None]:
-    """While this is entered, these adaptations are in force and no others; without it all are.
+    """While this is entered, these adaptations are in force and no others; without it all are but those set apart.
 
     It holds for one thread or task, so that requests on one network may each use their own. What is merged into weights
     is in force always.
@@ -143,7 +162,7 @@ def using(*chosen: str) -> Iterator[None]:
 
 
 def chosen() -> tuple[str, ...] | None:
-    """The adaptations that are in force here; None where all are."""
+    """The adaptations that `using` names here; None where nobody does."""
     if torch.compiler.is_compiling() and not _ENTERED:
         # A compiler cannot follow the variable, but it can see that nobody has set it; else it leaves this call alone.
         return None

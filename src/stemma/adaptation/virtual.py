@@ -121,8 +121,9 @@ def virtual_ids(model: Any, names: Iterable[str]) -> dict[Side, tuple[int, ...]]
 
 def ids_in_force(model: Any) -> dict[Side, tuple[int, ...]]:
     """The ids that stand before each text by the adaptations that are in force here; see `virtual_ids`."""
+    held = changes_of(model.embeddings.prompt) if isinstance(model.embeddings, Embeddings) else None
     names = chosen()
-    return virtual_ids(model, held_by(model) if names is None else names)
+    return virtual_ids(model, (held.in_force() if held else ()) if names is None else names)
 
 
 def virtual_faults(kind: str, n: int, spec: Shape) -> list[Fault]:
@@ -159,9 +160,10 @@ def _refuse_strangers(exchange: nn.Module, args: tuple[Tensor, ...]) -> None:
     numbers = args[0]
     if not readable(numbers):
         return
-    strange, names = numbers >= 0, chosen()
+    strange, held = numbers >= 0, changes_of(exchange)
+    in_force = held.in_force() if held else ()
     for name, virtual in _of(exchange).items():
-        if names is None or name in names:
+        if name in in_force:
             strange &= (numbers < virtual.numbers.start) | (numbers >= virtual.numbers.stop)
     if bool(strange.any()):
         stranger = f"virtual token {int(numbers[strange][0])}"

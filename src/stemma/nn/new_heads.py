@@ -1,13 +1,25 @@
-"""A network with further heads."""
+"""A network with further heads, or with others on the same body."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 import torch
 
 from stemma.nn.build import build
+
+
+def sharing(model: Any) -> Any:
+    """Another network of the same modules, which may be given heads of its own.
+
+    Args:
+        model: a `Model` or a `RecurrentModel`.
+    """
+    other = copy(model)
+    other._modules = dict(model._modules)
+    return other
 
 
 def put_heads(model: Any, heads: Sequence[Any], seed: int = 0) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -79,6 +80,46 @@ def _write_whole(stored: Stored, tokenizer: Tokenizer, folder: Path, learnt: Lea
     write_model(stored, folder, beside)
 
 
+class Told(NamedTuple):
+    """What a folder tells of what was learnt alone.
+
+    Args:
+        model: the base's name or folder.
+        learnt: the task.
+        adaptations: by their names.
+        kept: those whose parameters lie in the folder.
+    """
+
+    model: str
+    learnt: Learnt
+    adaptations: Mapping[str, Adaptation]
+    kept: Collection[str]
+
+
+def read_told(folder: Path) -> Told:
+    """What a folder tells.
+
+    Args:
+        folder: of a tuning run.
+
+    Raises:
+        CheckpointError: naming every entry that is at fault.
+    """
+    content = read_json(folder / ADAPTED)
+    faults: list[Fault] = []
+    if content.get("format") != _FORMAT:
+        faults.append(Fault("format", content.get("format"), f"must be {_FORMAT}", "use the version that wrote it"))
+    faults += [Fault(key, None, "is missing", "adapt the model again") for key in _KEYS if key not in content]
+    if faults:
+        raise CheckpointError(str(folder / ADAPTED), faults)
+    learnt = task_from(content["learnt"], str(folder / ADAPTED))
+    given: dict[str, Any] = content["adaptations"]
+    named = {name: decode(Adaptation, one, f"adaptations.{name}", faults) for name, one in given.items()}
+    if faults:
+        raise CheckpointError(str(folder / ADAPTED), faults)
+    return Told(str(content["model"]), learnt, named, content["kept"])
+
+
 class Adapted(NamedTuple):
     """A base with what was learnt for it.
 
@@ -102,26 +143,14 @@ def read_adapted(folder: Path) -> Adapted:
     Raises:
         StemmaError: the base is not there or is another, or the folder is damaged.
     """
-    content = read_json(folder / ADAPTED)
-    faults: list[Fault] = []
-    if content.get("format") != _FORMAT:
-        faults.append(Fault("format", content.get("format"), f"must be {_FORMAT}", "use the version that wrote it"))
-    faults += [Fault(key, None, "is missing", "adapt the model again") for key in _KEYS if key not in content]
-    if faults:
-        raise CheckpointError(str(folder / ADAPTED), faults)
-    learnt = task_from(content["learnt"], str(folder / ADAPTED))
-    given: dict[str, Any] = content["adaptations"]
-    named = {name: decode(Adaptation, one, f"adaptations.{name}", faults) for name, one in given.items()}
-    if faults:
-        raise CheckpointError(str(folder / ADAPTED), faults)
-    stored = begin_network(str(content["model"]), 0, 0)
-    stored, _ = with_head(stored, learnt.task)
-    for name, one in named.items():
-        if name in content["kept"]:
+    told = read_told(folder)
+    stored, _ = with_head(begin_network(told.model, 0, 0), told.learnt.task)
+    for name, one in told.adaptations.items():
+        if name in told.kept:
             load(stored.model, folder / ADAPTATIONS / name, name)
         else:
             attach(stored.model, {name: one})
-    return Adapted(str(content["model"]), replace(stored, model=stored.model.eval()), learnt)
+    return Adapted(told.model, replace(stored, model=stored.model.eval()), told.learnt)
 
 
 def merge_adapted(run: Path, out: Path) -> list[str]:

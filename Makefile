@@ -49,7 +49,7 @@ bench: .venv/.tests
 # The tests that are slow, that need real weights or that draw examples, with far more examples than `make test` draws;
 # a hundred kills of a run; every recipe from its first step to its last.
 prove: .venv/.tests
-	$(PYTEST) -m "slow or real or hypothesis" --hypothesis-profile=prove --figures=$(PROOFS)
+	$(PYTEST) -m "slow or real or hypothesis" --whole --hypothesis-profile=prove --figures=$(PROOFS)
 	$(BIN)/python tests/training/kill_storm.py --kills 100 --figures $(PROOFS)
 	$(BIN)/python tests/prove_recipes.py --figures $(PROOFS)
 	$(BIN)/python tests/prove_adaptations.py --figures $(PROOFS)

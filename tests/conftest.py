@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,8 +30,27 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add --figures."""
+    """Add --figures and --whole."""
     parser.addoption("--figures", type=Path, help="append each measured figure to this file, one JSON line each")
+    parser.addoption("--whole", action="store_true", help="every case of the tests of which some stand for all")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out slow cases of tests that are `sampled(n)` but for one in n; `make prove` runs them all."""
+    if config.getoption("--whole"):
+        return
+    seen: Counter[str] = Counter()
+    kept, left = [], []
+    for item in items:
+        mark = item.get_closest_marker("sampled")
+        if mark is None or item.get_closest_marker("slow") is None:
+            kept.append(item)
+            continue
+        test = item.nodeid.partition("[")[0]
+        (left if seen[test] % mark.args[0] else kept).append(item)
+        seen[test] += 1
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
 
 
 @pytest.fixture

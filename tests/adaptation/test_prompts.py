@@ -36,6 +36,8 @@ from ..tiny import (
 )
 from ..tolerances import FP32
 
+pytestmark = pytest.mark.sampled(3)
+
 N, LENGTH = 3, 6
 PROMPTS: dict[str, Adaptation] = {
     "prompt": PromptTuning(n_virtual=N),

@@ -28,6 +28,8 @@ from .choices import (
     outputs,
 )
 
+pytestmark = pytest.mark.sampled(3)
+
 
 def furthest(before: list[torch.Tensor], after: list[torch.Tensor]) -> float:
     """The largest difference of two runs."""

@@ -10,7 +10,7 @@ import typer
 
 from stemma.cli import options
 from stemma.cli.output import show, table
-from stemma.cli.pretrain import INTERRUPTED, leads, trackers
+from stemma.cli.pretrain import INTERRUPTED, leads, misused, trackers
 from stemma.errors import Fault
 
 if TYPE_CHECKING:
@@ -99,16 +99,11 @@ def _misused(
     plot: Path | None,
     device: str | None,
 ) -> Iterator[Fault | None]:
-    if (file is None) == (resume is None):
-        given = None if file is None else str(file)
-        yield Fault("RUN.toml", given, "must be given, or else --resume", "name one of the two")
-    if resume is not None and (folder is not None or seeds is not None):
-        given = "--folder" if folder is not None else "--seeds"
-        yield Fault(given, str(folder or seeds), "is told by --resume already", "leave it out")
+    yield from misused(file, resume, folder, device)
+    if resume is not None and seeds is not None:
+        yield Fault("--seeds", seeds, "is told by --resume already", "leave it out")
     if seeds is not None and not all(seed.strip().isdecimal() for seed in seeds.split(",")):
         yield Fault("--seeds", seeds, "must be whole numbers between commas", "write such as 0,1,2")
-    if device not in (None, "cpu", "cuda"):
-        yield Fault("--device", device, "is unknown", "use cpu or cuda")
     if plot is not None:
         yield options.fresh("--plot", plot)
 

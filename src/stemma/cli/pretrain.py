@@ -51,7 +51,7 @@ def pretrain(
     json: options.Json = False,
 ) -> None:
     """Train as a run file says; a run that was stopped goes on where its newest checkpoint left it."""
-    options.check("stemma pretrain", _misused(file, resume, folder, device))
+    options.check("stemma pretrain", misused(file, resume, folder, device))
     from stemma.training import read_run
     from stemma.training.summary import summaries
 
@@ -88,7 +88,8 @@ def runs(
     show(found, json, _draw)
 
 
-def _misused(file: Path | None, resume: Path | None, folder: Path | None, device: str | None) -> Iterator[Fault]:
+def misused(file: Path | None, resume: Path | None, folder: Path | None, device: str | None) -> Iterator[Fault]:
+    """What is wrong with the options of a command that carries out a run file."""
     if (file is None) == (resume is None):
         given = None if file is None else str(file)
         yield Fault("RUN.toml", given, "must be given, or else --resume", "name one of the two")

@@ -35,7 +35,7 @@ def sides() -> Mapping[str, Any]:
         "feature extraction": (Frozen(), 1e-2, 5.0),
         "top-2 layers": (TopLayers(layers=2), 3e-4, 1.0),
         "full": (Full(), 2e-4, 1.0),
-        "Houlsby": (Adapters(width=48), 1e-3, 1.0),
+        "Houlsby": (Adapters(width=64), 1e-3, 2.0),
         "LoRA": (LoRA(rank=8, targets=every), 2e-3, 1.0),
     }
 

@@ -9,14 +9,15 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from stemma.nn.masks import Scores
+from stemma.nn.whole import MOST_KEYS as WHOLE_KEYS
+from stemma.nn.whole import WIDTHS, attend_compiled, compiled
 
 # Queries that are scored together; measured on two cores: fewer lose speed in the products, more gain less from what
 # a causal mask hides.
 BLOCK = 128
 # Beyond so many keys the probabilities of a block no longer stay in the cache.
 MOST_KEYS = 2048
-# Without a gradient, in half precision: up to so many keys, and so many probabilities at once, products are faster.
-WHOLE_KEYS = 512
+# Without a gradient, in half precision: so many probabilities at once; up to WHOLE_KEYS keys products are faster.
 HELD = 2**21
 
 
@@ -42,6 +43,8 @@ def attend_whole(
     scale: float,
 ) -> Float[Tensor, "B H S K"]:
     """softmax(scale Q K^T + bias) V, a few rows at a time, whose probabilities stay in the cache; see `attend`."""
+    if compiled() is not None and query.shape[3] in WIDTHS:
+        return attend_compiled(query, key, value, scores.bias, scale)
     rows, n_heads, n_queries, width = query.shape
     mixed = query.new_empty(rows, n_queries, n_heads, width).transpose(1, 2)
     step = max(1, HELD // (n_heads * n_queries * key.shape[2]))

@@ -81,6 +81,12 @@ class ModelStepper:
         self._cache: Cache | None = None
         self._fast = PackedProducts()
 
+    @property
+    def cache(self) -> Cache:
+        """What was read so far."""
+        assert self._cache is not None, "start comes first"
+        return self._cache
+
     def history(self, prompt: Prompt) -> list[int]:
         """The prompt, or what the decoder of a pair begins with."""
         paired = isinstance(self.model.architecture.stacks, EncoderDecoder)
@@ -121,12 +127,10 @@ class ModelStepper:
     @torch.inference_mode()
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Go on with these rows of the cache."""
-        assert self._cache is not None, "start comes first"
-        self._cache.reorder(rows)
+        self.cache.reorder(rows)
 
     def _decode(self, tokens: Int[Tensor, "B S"], images: Tensor | None = None) -> Float[Tensor, "B V"]:
-        assert self._cache is not None, "start comes first"
-        logits = self.model.decode(tokens, cache=self._cache, images=images, last_only=True).logits
+        logits = self.model.decode(tokens, cache=self.cache, images=images, last_only=True).logits
         assert logits is not None, "the head was checked when the stepper was made"
         return logits[:, -1]
 

@@ -6,6 +6,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip -qq --disable-pip-version-check install --constraint constraints.txt
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/pytest -q --numprocesses=auto --maxprocesses=4
 PINS := pyproject.toml constraints.txt
+NATIVE := CMakeLists.txt $(wildcard native/*.* native/isa/*)
 PROOFS := benchmarks/proofs.jsonl
 
 .PHONY: help demo test check bench prove clean
@@ -17,7 +18,7 @@ help:
 	@echo "make prove  the long proofs; their figures go to $(PROOFS)"
 
 # torch comes first and alone, so that the pinned build is settled before anything else can ask for another.
-.venv/.runtime: $(PINS)
+.venv/.runtime: $(PINS) $(NATIVE)
 	@echo "setting up .venv (once)"
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(INSTALL) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
@@ -50,6 +51,7 @@ bench: .venv/.tests
 # a hundred kills of a run; every recipe from its first step to its last.
 prove: .venv/.tests
 	$(PYTEST) -m "slow or real or hypothesis" --whole --hypothesis-profile=prove --figures=$(PROOFS)
+	cmake -S . -B build/fuzz -DSTEMMA_SANITISE=ON && cmake --build build/fuzz && build/fuzz/stemma_fuzz 100000
 	$(BIN)/python tests/training/kill_storm.py --kills 100 --figures $(PROOFS)
 	$(BIN)/python tests/prove_recipes.py --figures $(PROOFS)
 	$(BIN)/python tests/prove_adaptations.py --figures $(PROOFS)

@@ -35,7 +35,7 @@ def test_runs_share_weights_and_answer_each_its_own_task(tmp_path: Path) -> None
         Frozen(),
         LoRA(rank=3),
         task=Regression(),
-        learnt=numbered("learnt", 64),
+        learnt=numbered("learnt", 48),
         tried=numbered("tried", 24),
     )
     lm = stemma.load(checkpoint("bert"))

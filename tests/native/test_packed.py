@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stemma.engine import PackedMatrix, compiled, pack
+from stemma.compiled import compiled
+from stemma.engine import PackedMatrix, pack
 from stemma.errors import InputError
 
 stemma_native = compiled() or pytest.skip("the compiled part is not installed", allow_module_level=True)

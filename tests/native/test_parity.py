@@ -13,14 +13,10 @@ from stemma.engine import PackedMatrix, faults_of, hand_over, make_decoder, make
 from stemma.nn import Cache, Model
 from stemma.spec import Architecture, Decoder, EncoderDecoder, Family
 
+from .. import tolerances
 from ..tiny import apart, marked, networks, random_model, random_tokens, tiny
 
 pytest.importorskip("stemma_native", reason="the compiled part is not installed")
-
-# Of logits whose deviation is about one.
-EXACT = 1e-4  # float32 in another order
-QUANTISED = 2e-2  # activations as 16-bit integers
-COARSE = 5e-2  # activations as 8-bit integers and a cache in bfloat16: the root of the mean square
 
 DECODERS = [family for family in networks(Decoder, EncoderDecoder) if not faults_of(tiny(family))]
 each_decoder = pytest.mark.parametrize("family", marked(DECODERS))
@@ -71,7 +67,7 @@ def stepped(model: Model, decoder: Any, precise: bool) -> tuple[Tensor, Tensor]:
 def test_after_what_torch_has_read(family: Family, bits: int) -> None:
     """Rows of different lengths are handed over and go on together."""
     ours, theirs = stepped(*alike(tiny(family), bits), precise=True)
-    assert apart(ours, theirs) < (EXACT if bits == 32 else QUANTISED)
+    assert apart(ours, theirs) < (tolerances.NATIVE_EXACT if bits == 32 else tolerances.NATIVE_LOGITS)
 
 
 @each_decoder
@@ -79,7 +75,7 @@ def test_after_what_torch_has_read(family: Family, bits: int) -> None:
 def test_as_it_is_used(family: Family) -> None:
     """With 8-bit activations and a cache in bfloat16 logits lie close; a router might choose others than torch's."""
     ours, theirs = stepped(*alike(tiny(family, experts=None), 8, activation_bits=8), precise=False)
-    assert float((ours - theirs).square().mean().sqrt()) < COARSE
+    assert float((ours - theirs).square().mean().sqrt()) < tolerances.NATIVE_COARSE
 
 
 @each_width
@@ -100,5 +96,5 @@ def test_from_the_first_token(family: Family, bits: int) -> None:
     ours = [decoder.step(own, column.contiguous().numpy()) for column in tokens[:, :4].T]
     rest = np.stack([decoder.extend(own, row, tokens[row, 4:].numpy()) for row in range(2)])
     logits = torch.from_numpy(np.concatenate([np.stack(ours, 1), rest], 1))
-    assert apart(logits, theirs) < (EXACT if bits == 32 else QUANTISED)
+    assert apart(logits, theirs) < (tolerances.NATIVE_EXACT if bits == 32 else tolerances.NATIVE_LOGITS)
     assert list(own.lengths) == [11, 11]

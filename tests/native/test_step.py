@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import torch
 
-from stemma.engine import PackedMatrix, Program, compiled, faults_of, make_decoder, make_program, refusals
+from stemma.compiled import compiled
+from stemma.engine import PackedMatrix, Program, faults_of, make_decoder, make_program, refusals
 from stemma.errors import InputError
 from stemma.families import family
 from stemma.spec import (
@@ -34,6 +35,7 @@ from stemma.spec import (
     SlidingWindow,
 )
 
+from .. import tolerances
 from ..tiny import VOCAB, apart, random_model, random_tokens, tiny
 
 stemma_native = compiled() or pytest.skip("the compiled part is not installed", allow_module_level=True)
@@ -90,7 +92,7 @@ def test_shapes_that_no_family_has(name: str) -> None:
     model, tokens = random_model(SHAPES[name]), random_tokens(1, 17)
     decoder = make_decoder(make_program(SHAPES[name], model.state_dict(), bits=32, head_bits=32))
     ours = decoder.extend(decoder.cache(1, 17, precise=True), 0, tokens[0].numpy())
-    assert apart(torch.from_numpy(ours), model(tokens).logits[0]) < 1e-4
+    assert apart(torch.from_numpy(ours), model(tokens).logits[0]) < tolerances.NATIVE_EXACT
 
 
 @pytest.mark.parametrize("isa", stemma_native.isas())
@@ -124,7 +126,9 @@ def test_reordered_rows_go_on_as_the_texts_that_they_are() -> None:
         cache.reorder(torch.tensor(rows))
         following = random_tokens(len(rows), 1, seed=len(rows))
         ours = decoder.step(own, following[:, 0].numpy())
-        assert apart(torch.from_numpy(ours), model.decode(following, cache=cache).logits[:, -1]) < 1e-4
+        assert (
+            apart(torch.from_numpy(ours), model.decode(following, cache=cache).logits[:, -1]) < tolerances.NATIVE_EXACT
+        )
     assert list(own.lengths) == [8, 8, 8]
 
 

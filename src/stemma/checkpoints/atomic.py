@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from stemma.errors import CheckpointError, Fault
+from stemma.files import sync, unfinished
 
 # A file of these names tells what a folder holds.
 _OURS = ("config.json", "adaptation.json", "adapter_config.json")
@@ -34,14 +34,14 @@ def new_folder(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     if target.exists() and not _replaceable(target):
         rule = "holds something else than a model"
         raise CheckpointError(str(target), Fault("folder", target.name, rule, "choose another, or empty it yourself"))
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = unfinished(target)
     try:
         partial.mkdir(parents=True)
         yield partial
         for path in (*partial.rglob("*"), partial):
-            _sync(path)
+            sync(path)
         _take_place(partial, target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         rule = f"cannot be written: {error.strerror or error}"
         raise CheckpointError(str(target), Fault("folder", target.name, rule, "choose another folder")) from error
@@ -66,11 +66,3 @@ def _take_place(partial: Path, target: Path) -> None:
         old.rename(target)
         raise
     shutil.rmtree(old)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,10 +24,12 @@ _DEEPEST = 3
 _LONGEST_NAME = 65_535
 _MOST_DIMENSIONS = 4
 _AGAIN = "the file is damaged: download or save it again"
-_STRING, _ARRAY, _BOOL, _FLOAT32 = 8, 9, 7, 6
-_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", _FLOAT32: "f", _BOOL: "?", 10: "Q", 11: "q", 12: "d"}
+UINT32, INT32, FLOAT32, BOOL, STRING, ARRAY = 4, 5, 6, 7, 8, 9
+"""Numbers of the types that an entry's value may have."""
+
+_SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", UINT32: "I", INT32: "i", FLOAT32: "f", BOOL: "?", 10: "Q", 11: "q", 12: "d"}
 # The fewest bytes that one value of a type takes: no array may promise more of them than the file has room for.
-_LEAST = {kind: struct.calcsize(f"<{code}") for kind, code in _SCALARS.items()} | {_STRING: 8, _ARRAY: 12}
+_LEAST = {kind: struct.calcsize(f"<{code}") for kind, code in _SCALARS.items()} | {STRING: 8, ARRAY: 12}
 
 
 @dataclass(frozen=True)
@@ -130,20 +132,20 @@ class _Cursor:
         return name
 
     def value(self, name: str, kind: int, depth: int) -> Any:
-        if kind == _STRING:
+        if kind == STRING:
             return self.text(name)
-        if kind == _ARRAY:
+        if kind == ARRAY:
             return self.array(name, depth + 1)
         if kind not in _SCALARS:
             raise self.wrong(f"{name} type", kind, "is unknown", "convert it with a current llama.cpp")
-        if kind == _BOOL:
+        if kind == BOOL:
             byte = self.number("B")
             if byte > 1:
                 raise self.wrong(name, byte, "must be 0 or 1")
             return bool(byte)
         value = self.number(_SCALARS[kind])
         # A decimal such as 1e-5 was rounded to 32 bits when written: the shortest one that rounds alike is meant.
-        return float(str(np.float32(value))) if kind == _FLOAT32 else value
+        return float(str(np.float32(value))) if kind == FLOAT32 else value
 
     def array(self, name: str, depth: int) -> list[Any]:
         if depth > _DEEPEST:
@@ -154,10 +156,10 @@ class _Cursor:
         count = self.count(f"{name} length", _LEAST[kind])
         if kind in _SCALARS:
             code = _SCALARS[kind]
-            raw = np.frombuffer(self.take(count * _LEAST[kind]), np.uint8 if kind == _BOOL else f"<{code}")
-            if kind == _BOOL and count and raw.max() > 1:
+            raw = np.frombuffer(self.take(count * _LEAST[kind]), np.uint8 if kind == BOOL else f"<{code}")
+            if kind == BOOL and count and raw.max() > 1:
                 raise self.wrong(name, int(raw.max()), "must hold 0 and 1")
-            values: list[Any] = (raw.astype(bool) if kind == _BOOL else raw).tolist()
+            values: list[Any] = (raw.astype(bool) if kind == BOOL else raw).tolist()
             return values
         return [self.value(name, kind, depth) for _ in range(count)]
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from stemma.checkpoints.gguf_blocks import Array
+from stemma.checkpoints.gguf_header import ARRAY, BOOL, FLOAT32, INT32, STRING, UINT32
 from stemma.checkpoints.quants import BLOCKS
 from stemma.checkpoints.rules import Shape
 from stemma.errors import CheckpointError, Fault
@@ -18,7 +19,6 @@ ALIGNMENT = 32
 """Bytes, to a multiple of which every tensor begins."""
 
 _VERSION = 3
-_UINT32, _INT32, _FLOAT32, _BOOL, _STRING, _ARRAY = 4, 5, 6, 7, 8, 9
 
 
 def header(entries: Mapping[str, Any], tensors: Sequence[tuple[str, Shape, str]]) -> bytes:
@@ -67,19 +67,19 @@ def _value(value: Any) -> tuple[int, bytes]:
     """The number of a value's type, and its bytes."""
     match value:
         case bool():
-            return _BOOL, struct.pack("<?", value)
+            return BOOL, struct.pack("<?", value)
         case int():
-            return _UINT32, struct.pack("<I", value)
+            return UINT32, struct.pack("<I", value)
         case float():
-            return _FLOAT32, struct.pack("<f", value)
+            return FLOAT32, struct.pack("<f", value)
         case str():
-            return _STRING, _text(value)
+            return STRING, _text(value)
         case [str(), *_]:
-            return _ARRAY, struct.pack("<IQ", _STRING, len(value)) + b"".join(map(_text, value))
+            return ARRAY, struct.pack("<IQ", STRING, len(value)) + b"".join(map(_text, value))
         case [float(), *_]:
-            return _ARRAY, struct.pack("<IQ", _FLOAT32, len(value)) + _numbers(value, "<f4")
+            return ARRAY, struct.pack("<IQ", FLOAT32, len(value)) + _numbers(value, "<f4")
         case [int(), *_]:
-            return _ARRAY, struct.pack("<IQ", _INT32, len(value)) + _numbers(value, "<i4")
+            return ARRAY, struct.pack("<IQ", INT32, len(value)) + _numbers(value, "<i4")
     raise AssertionError(f"no entry holds {value!r}")
 
 

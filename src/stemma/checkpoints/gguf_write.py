@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +18,7 @@ from stemma.checkpoints.quants import BLOCKS
 from stemma.checkpoints.rules import Shape
 from stemma.checkpoints.stored import Stored
 from stemma.errors import CheckpointError, Fault
+from stemma.files import new_file
 
 # llama.cpp's numbers for a file whose matrices are mostly of a type.
 _FILE_TYPES = {"F32": 0, "F16": 1, "BF16": 32, "Q8_0": 7, "Q4_1": 3, "Q4_0": 2}
@@ -86,7 +85,7 @@ def write_gguf(
         name: _kind(name, shape, _FINER.get(kind, kind) if name == output else kind) for name, shape in shapes.items()
     }
     parameters = {name: parameter.detach() for name, parameter in stored.model.named_parameters()}
-    with _new_file(path, overwrite) as stream:
+    with _written(path, overwrite) as stream:
         stream.write(header(told, [(name, shape, kinds[name]) for name, shape in shapes.items()]))
         for entry in form.plan.entries:
             for piece in _pieces(entry.theirs, entry.write(parameters), kinds[entry.theirs]):
@@ -125,7 +124,7 @@ def _pieces(name: str, tensor: Tensor, kind: str) -> Iterator[bytes]:
 
 
 @contextmanager
-def _new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
+def _written(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """A file to fill, which takes its name once all of it is on the disk.
 
     Raises:
@@ -133,15 +132,9 @@ def _new_file(path: Path, overwrite: bool) -> Iterator[BinaryIO]:
     """
     if path.is_dir() or (path.exists() and not overwrite):
         raise CheckpointError(str(path), Fault("file", path.name, "exists already", "choose another"))
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.partial")
     try:
-        with partial.open("xb") as stream:
+        with new_file(path) as stream:
             yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
     except OSError as error:
         rule = f"cannot be written: {error.strerror or error}"
         raise CheckpointError(str(path), Fault("file", path.name, rule, "choose another")) from error
-    finally:
-        partial.unlink(missing_ok=True)

@@ -6,17 +6,16 @@ import json
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
-from importlib import metadata
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from stemma.checkpoints.architecture_json import decode_architecture, encode_architecture
 from stemma.checkpoints.atomic import new_folder
 from stemma.checkpoints.classes import NATIVE, class_of, likely, native, told_by_tensors, told_facts
 from stemma.checkpoints.config import Facts, differences, read_config, write_config
 from stemma.checkpoints.labels import CHOICE, PROBLEM
+from stemma.checkpoints.own import OWN_FILE, Own, own_content, read_own
 from stemma.checkpoints.pooling import read_pooling, write_pooling
 from stemma.checkpoints.processing import check_processing, write_processing
 from stemma.checkpoints.projections import read_projections, write_projections
@@ -24,14 +23,12 @@ from stemma.checkpoints.rules import Plan, identical, make_plan, prefixed
 from stemma.checkpoints.safety import read_json
 from stemma.checkpoints.stored import Stored, fill, plans, sizes_of
 from stemma.checkpoints.weights import SHARD_BYTES, Weights, write_weights
-from stemma.errors import CheckpointError, Fault, SpecError
-from stemma.families import catalogue, family
+from stemma.errors import CheckpointError, Fault
+from stemma.families import catalogue
 from stemma.spec.architecture import Architecture
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.lineage import Family
 from stemma.spec.mapping import Checkpoint, Tie, Variant
-
-_OWN_FILE, _OWN_FORMAT = "stemma.json", 1
 
 
 @dataclass(frozen=True)
@@ -43,14 +40,6 @@ class _Reading:
     facts: Facts
     plan: Plan
     faults: Sequence[Fault]
-
-
-class _Own(NamedTuple):
-    """What our own file tells: all of the network, and facts for which config.json has no entry."""
-
-    family: Family
-    architecture: Architecture
-    facts: Facts
 
 
 def read_folder(
@@ -79,7 +68,7 @@ def read_folder(
     weights.drop([name for name in weights.infos if any(fnmatch(name, pattern) for pattern in ignore)])
     pooling = read_pooling(folder)
     try:
-        own = _read_own(folder)
+        own = read_own(folder)
         readings = _own_readings(own, config, weights, ignore) if own else _readings(families, config, weights, ignore)
         best: _Reading | None = None
         for reading in readings:
@@ -135,7 +124,7 @@ def write_folder(
     with new_folder(folder, overwrite=overwrite) as partial:
         write_weights(plan.write(parameters), partial, shard_bytes)
         _write_json(partial / "config.json", header | config)
-        _write_json(partial / _OWN_FILE, _own_content(stored, untold))
+        _write_json(partial / OWN_FILE, own_content(stored, untold))
         if stored.pooling is not None:
             write_pooling(stored.pooling, partial, own.d_hidden)
             write_projections(stored.projections, partial)
@@ -148,9 +137,9 @@ def write_folder(
 def _families(config: Mapping[str, Any], folder: Path) -> list[Family]:
     model_type = config.get("model_type")
     if model_type == NATIVE.model_type:
-        if own := _read_own(folder):
+        if own := read_own(folder):
             return [own.family]
-        rule, remedy = f"is told by {_OWN_FILE} alone, which is missing", "save the model again"
+        rule, remedy = f"is told by {OWN_FILE} alone, which is missing", "save the model again"
         raise CheckpointError(str(folder / "config.json"), Fault("model_type", model_type, rule, remedy))
     known = dict.fromkeys(one.checkpoint.model_type for one in catalogue() if one.checkpoint)
     if model_type not in known:
@@ -193,9 +182,7 @@ def _readings_in(
             yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
 
 
-def _own_readings(
-    own: _Own, config: Mapping[str, Any], weights: Weights, ignore: Collection[str]
-) -> Iterator[_Reading]:
+def _own_readings(own: Own, config: Mapping[str, Any], weights: Weights, ignore: Collection[str]) -> Iterator[_Reading]:
     """The one way to understand a folder of ours, once config.json is known to say the same."""
     one, architecture = own.family, own.architecture
     told = config.get("model_type") != NATIVE.model_type
@@ -206,15 +193,15 @@ def _own_readings(
         yield _Reading(one, architecture, facts, plan, plan.faults(weights.infos))
 
 
-def _agreed_facts(own: _Own, variant: Variant, config: Mapping[str, Any], ignore: Collection[str]) -> Facts:
+def _agreed_facts(own: Own, variant: Variant, config: Mapping[str, Any], ignore: Collection[str]) -> Facts:
     """What config.json adds to our file; they must not contradict each other."""
     one, rules = own.family, _format(own.family).config_of(variant)
     told, facts = read_config(config, rules, one, variant.heads, ignore=ignore)
     retold, _ = read_config(_write_config(one, variant, own.architecture, facts), rules, one, variant.heads)
     if different := differences(retold, told):
-        remedy = f"correct one of the two, or delete {_OWN_FILE}"
+        remedy = f"correct one of the two, or delete {OWN_FILE}"
         raise CheckpointError(
-            _OWN_FILE,
+            OWN_FILE,
             [
                 Fault(path, mine, f"contradicts config.json, where it is {theirs!r}", remedy)
                 for path, mine, theirs in different
@@ -246,31 +233,6 @@ def _untied(architecture: Architecture, checkpoint: Checkpoint, variant: Variant
     return architecture.change(
         heads=tuple(replace(h, tied=False) if isinstance(h, LanguageModelHead) else h for h in architecture.heads)
     )
-
-
-def _own_content(stored: Stored, facts: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        "format": _OWN_FORMAT,
-        "family": stored.family.name,
-        "architecture": encode_architecture(stored.architecture),
-        "facts": dict(facts),
-        "versions": {"stemma": metadata.version("stemma-lm"), "torch": torch.__version__},
-    }
-
-
-def _read_own(folder: Path) -> _Own | None:
-    if not (folder / _OWN_FILE).is_file():
-        return None
-    content = read_json(folder / _OWN_FILE)
-    if content.get("format") != _OWN_FORMAT:
-        rule = f"must be {_OWN_FORMAT}"
-        raise CheckpointError(_OWN_FILE, Fault("format", content.get("format"), rule, "use the version that wrote it"))
-    if not isinstance(facts := content.get("facts", {}), dict):
-        raise CheckpointError(_OWN_FILE, Fault("facts", facts, "must be an object", "save the model again"))
-    try:
-        return _Own(family(str(content.get("family"))), decode_architecture(content.get("architecture")), facts)
-    except SpecError as error:
-        raise CheckpointError(_OWN_FILE, error.faults) from None
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

@@ -147,15 +147,7 @@ class _Dense(Mask):
         window: int | None = None,
     ) -> Scores:
         """What is added to the scores of every query and key."""
-        key_T = torch.arange(n_keys, device=device)
-        query_S1 = torch.arange(n_keys - n_queries, n_keys, device=device)[:, None]
-        assert self.keys is not None, "an exported graph is always given a mask"
-        seen = self.keys[:, None, None]
-        if self.causal:
-            seen = seen & (key_T <= query_S1)
-        if window is not None:
-            seen = seen & ((query_S1 - key_T).abs() < window)
-        seen = seen | (key_T == query_S1)
+        seen = self.dense(n_queries, n_keys, device, window)
         return Scores(seen if relative is None else relative(n_queries, n_keys).masked_fill(~seen, -torch.inf))
 
 

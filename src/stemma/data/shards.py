@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -24,6 +22,7 @@ from stemma.data.encoding import Differs, encoders
 from stemma.data.report import Report
 from stemma.data.sources import Source, check_source
 from stemma.errors import Fault, InputError
+from stemma.files import sync, unfinished
 from stemma.text import Tokenizer
 
 FORMAT = 1
@@ -167,14 +166,12 @@ def _mapped(path: Path, dtype: str) -> NDArray[Any]:
 @contextmanager
 def _appearing(target: Path) -> Iterator[Path]:
     """A folder to fill, which takes its name once every file in it is on the disk, unless another run was faster."""
-    partial = target.with_name(f".{target.name}.{uuid.uuid4().hex[:8]}.partial")
+    partial = unfinished(target)
     try:
         partial.mkdir(parents=True)
         yield partial
         for path in (*partial.iterdir(), partial):
-            descriptor = os.open(path, os.O_RDONLY)
-            os.fsync(descriptor)
-            os.close(descriptor)
+            sync(path)
         _take_place(partial, target)
     except OSError as error:
         rule = f"cannot be written: {error.strerror or error}"

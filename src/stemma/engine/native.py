@@ -1,12 +1,9 @@
-"""The compiled part, where it is installed: its decoder for a program, and what a torch cache hands over to it."""
+"""The decoder of the compiled part for a program, and what a torch cache hands over to it."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -14,22 +11,11 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from stemma.compiled import compiled
 from stemma.engine.packed import PackedMatrix
 from stemma.engine.program import Program
 from stemma.errors import Fault, InputError
 from stemma.nn import Cache
-
-_LOG = logging.getLogger("stemma.engine")
-
-
-@cache
-def compiled() -> Any:
-    """The compiled module; None where it is not installed, of which the log speaks once."""
-    try:
-        return import_module("stemma_native")
-    except ImportError as error:
-        _LOG.warning("The compiled decoder is not there, torch serves instead (%s).", error)
-        return None
 
 
 @contextmanager

@@ -134,7 +134,7 @@ class Mask:
         (start, stop), keys = _slots(size, block), block.keys
         key_T = torch.arange(keys.start, keys.stop, device=device)
         query_S1 = torch.arange(start, stop, device=device)[:, None]
-        seen = torch.ones(stop - start, len(key_T), dtype=torch.bool, device=device)
+        seen = torch.ones(stop - start, keys.stop - keys.start, dtype=torch.bool, device=device)
         if self.causal:
             seen = seen & (key_T <= query_S1)
         seen = seen[None, None]

@@ -9,8 +9,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from stemma.nn.masks import Scores
-from stemma.nn.whole import MOST_KEYS as WHOLE_KEYS
-from stemma.nn.whole import WIDTHS, attend_compiled, compiled
+from stemma.nn.whole import WHOLE_KEYS, WIDTHS, attend_compiled, serves_here
 
 # Queries that are scored together; measured on two cores: fewer lose speed in the products, more gain less from what
 # a causal mask hides.
@@ -43,7 +42,7 @@ def attend_whole(
     scale: float,
 ) -> Float[Tensor, "B H S K"]:
     """softmax(scale Q K^T + bias) V, a few rows at a time, whose probabilities stay in the cache; see `attend`."""
-    if compiled() is not None and query.shape[3] in WIDTHS:
+    if serves_here() and query.shape[3] in WIDTHS:
         return attend_compiled(query, key, value, scores.bias, scale)
     rows, n_heads, n_queries, width = query.shape
     mixed = query.new_empty(rows, n_queries, n_heads, width).transpose(1, 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +11,16 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-WIDTHS, MOST_KEYS = (32, 64), 512
+from stemma.compiled import compiled
+
+WIDTHS, WHOLE_KEYS = (32, 64), 512
 """Channels of a head, and keys of a text, that it computes."""
 
 
-@cache
-def compiled() -> Any:
-    """The compiled module; None where there is none, or none for this processor."""
-    try:
-        native = import_module("stemma_native")
-    except ImportError:
-        return None
-    return native if native.attends_whole() else None
+def serves_here() -> bool:
+    """Whether the compiled part is installed and has a way for this processor."""
+    native = compiled()
+    return native is not None and native.attends_whole()
 
 
 def attend_compiled(

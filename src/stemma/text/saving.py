@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stemma.errors import Fault, TokenizerError
+from stemma.files import new_file
 
 if TYPE_CHECKING:
     from stemma.text.tokenizer import Tokenizer
@@ -59,14 +58,5 @@ def write_file(path: Path, content: str) -> None:
     Raises:
         OSError: it cannot be written; what stood there stands.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    with new_file(path) as file:
+        file.write(content.encode())

@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any, Protocol
 
 from stemma.data.extras import need
+from stemma.files import new_file
 
 _LOG = logging.getLogger("stemma.training")
 
@@ -90,9 +91,8 @@ class JsonLines:
         """Drop what comes after the step."""
         kept = [line for line in read_lines(self.path) if line["step"] <= step]
         text = "".join(json.dumps(line) + "\n" for line in kept)
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(self.path)
+        with new_file(self.path) as stream:
+            stream.write(text.encode())
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
         """A line of figures."""

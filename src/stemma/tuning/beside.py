@@ -69,8 +69,6 @@ def put_beside(base: Any, run: Path, name: str) -> Beside:
         raise InputError(str(run), faults)
     stored = Stored(base.family, sharing(base.model), base.facts)
     stored, _ = with_head(stored, told.learnt.task)
-    like = next(base.model.parameters())
-    stored.model.heads.to(like.device, like.dtype)
     names = {kept: name if len(told.kept) == 1 else f"{name}-{kept}" for kept in told.kept}
     done: list[str] = []
     try:

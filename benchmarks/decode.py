@@ -1,59 +1,165 @@
-"""SmolLM2 against transformers, with the same weights in the same type: prefill and greedy decoding."""
+"""Quantised decoding of SmolLM2 and of random models of other families, beside llama.cpp, CTranslate2 and transformers.
+
+Each side is a process of its own and times itself; they take turns. llama.cpp reads the file that the embedded model
+comes in, and files of other types that it made of it.
+"""
 
 from __future__ import annotations
 
-import gc
+import ctypes
+import json
+import subprocess
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
-from frame import ROOT, THREADS, Run
+from frame import ROOT, Run, Side
 
-PREFILL, PROMPT, NEW = 512, 128, 128
-DECODE_AT_LEAST = {"float32": 1.2, "bfloat16": 1.5}
+PROMPT, LONG, NEW, ROWS = 128, 512, 128, 8
+TASKS = ("one", "eight", "read")
+# Sizes of about a hundred million parameters.
+FAMILIES: Mapping[str, Mapping[str, Any]] = {
+    "gpt2": dict(n_layers=12, d_model=768, n_heads=12, vocab_size=49152),
+    "falcon": dict(n_layers=12, d_model=768, n_heads=12, vocab_size=49152),
+    "bloom": dict(n_layers=12, d_model=768, n_heads=12, vocab_size=49152),
+    "mixtral": dict(n_layers=6, d_model=512, n_heads=8, n_kv_heads=4, d_ff=1024, vocab_size=49152),
+    "t5": dict(n_layers=6, d_model=512, n_heads=8, d_head=64, d_ff=2048, vocab_size=49152),
+}
 
 
-def compare(bench: Run, dtype: str, folder: Path) -> None:
-    """Both sides in one type; their model is the folder that ours wrote."""
+def requantised(file: Path, kind: str, place: Path) -> Path:
+    """What llama.cpp makes of a file: as another type, its scales by its own rule."""
+    import llama_cpp as cpp
+
+    made = place / f"{kind}.gguf"
+    if not made.exists():
+        params = cpp.llama_model_quantize_default_params()
+        params.ftype, params.allow_requantize = getattr(cpp, f"LLAMA_FTYPE_MOSTLY_{kind}"), True
+        assert cpp.llama_model_quantize(str(file).encode(), str(made).encode(), ctypes.byref(params)) == 0
+    return made
+
+
+def converted(folder: Path) -> Path:
+    """The folder as CTranslate2 has it."""
+    made = folder.with_name(f"{folder.name}-ct2")
+    program = Path(sys.executable).with_name("ct2-transformers-converter")
+    call = [program, "--model", folder, "--output_dir", made, "--quantization", "int8"]
+    subprocess.run(call, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return made
+
+
+def told(bench: Run, name: str, sides: Mapping[str, tuple[str, Path]], tasks: Path) -> tuple[dict[str, Any], float]:
+    """The median rate of every side in every task."""
+    with ExitStack() as open_sides:
+        opened = {
+            side: open_sides.enter_context(Side("decoding.py", program, str(model), str(tasks)))
+            for side, (program, model) in sides.items()
+        }
+        answers, others = bench.turns({side: process.go for side, process in opened.items()})
+    rates = {side: {task: median(one[task] for one in goes) for task in TASKS} for side, goes in answers.items()}
+    for side, found in rates.items():
+        bench.note(f"{name}, {side}", {task: round(rate, 1) for task, rate in found.items()})
+    for side, goes in answers.items():
+        rates[side]["ids"] = goes[0]["ids"]
+    return rates, others
+
+
+def smollm2(bench: Run, place: Path, tasks: Path) -> None:
+    """The real model, against everything."""
+    import stemma
+    from stemma.checkpoints import locate
+
+    file = locate("smollm2").path
+    stemma.load(file, dtype="bfloat16").save(place / "smollm2")
+    sides = {
+        "int4": ("int4", file),
+        "int8": ("int8", file),
+        "llama.cpp Q4_1": ("llama.cpp", file),
+        **{f"llama.cpp {kind}": ("llama.cpp", requantised(file, kind, place)) for kind in ("Q4_0", "Q8_0")},
+        "CTranslate2": ("CTranslate2", converted(place / "smollm2")),
+        "transformers": ("transformers", place / "smollm2"),
+    }
+    rates, others = told(bench, "SmolLM2", sides, tasks)
+    same = rates["int4"]["ids"] == rates["llama.cpp Q4_1"]["ids"]
+    bench.note("SmolLM2, the first 32 ids are llama.cpp's", same)
+    peers = [side for side in sides if side.startswith("llama.cpp")]
+    fastest = {task: max(peers, key=lambda side: rates[side][task]) for task in TASKS}
+    owed = [
+        ("int4", "one", "llama.cpp Q4_1", 3.0),
+        ("int4", "one", "llama.cpp Q4_0", 2.0),
+        ("int8", "one", "llama.cpp Q8_0", 2.0),
+        ("int4", "eight", "llama.cpp Q4_1", 3.0),
+        ("int4", "eight", fastest["eight"], 2.5),
+        ("int4", "read", fastest["read"], 1.5),
+        ("int4", "read", "transformers", 1.0),
+        ("int4", "one", "transformers", 12.0),
+        ("int8", "one", "CTranslate2", 1.0),
+    ]
+    for ours, task, theirs, least in owed:
+        pair = rates[ours][task], rates[theirs][task]
+        bench.ratio(f"SmolLM2 {task}, {ours} against {theirs}", *pair, unit="tokens", least=least, others=others)
+
+
+def random_model(bench: Run, name: str, place: Path, tasks: Path) -> None:
+    """A model without a meaning, against llama.cpp where a file can tell it, else against transformers."""
     import torch
-    from transformers import AutoModelForCausalLM
 
     import stemma
-    from stemma.generation import Greedy, ModelStepper, search
+    from stemma.checkpoints import Stored
+    from stemma.checkpoints.gguf_write import write_gguf
+    from stemma.families import family
+    from stemma.nn import build
+    from stemma.pretrained import Pretrained
+    from stemma.text.gguf_entries import gguf_entries
 
-    torch.set_num_threads(THREADS)
-    lm = stemma.load("smollm2", dtype=dtype)
-    lm.save(folder)
-    assert lm.tokenizer is not None
-    text = lm.tokenizer.encode((ROOT / "LICENSE").read_text(encoding="utf-8"))
-    long, prompt = torch.tensor([text[:PREFILL]]), torch.tensor([text[:PROMPT]])
-    stepper = ModelStepper(lm.model.pack())
-    theirs = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
-    # Neither side stops before the given length.
-    theirs.generation_config.eos_token_id, theirs.generation_config.pad_token_id = None, 0
-
-    def our_prefill() -> None:
-        stepper.start([text[:PREFILL]], 1)
-
-    def their_prefill() -> None:
-        theirs(long, use_cache=True, logits_to_keep=1)
-
-    def our_tokens() -> list[int]:
-        ((best, *_),) = search(stepper, [text[:PROMPT]], Greedy(), max_new_tokens=NEW, stops=())
-        return list(best.tokens)
-
-    def their_tokens() -> list[int]:
-        return theirs.generate(prompt, max_new_tokens=NEW, do_sample=False)[0, PROMPT:].tolist()
-
-    least = DECODE_AT_LEAST[dtype]
-    with torch.inference_mode():
-        same = our_tokens() == their_tokens()
-        bench.note(f"same tokens {dtype}", same)
-        assert same or dtype != "float32", "the two choose different tokens: the comparison means nothing"
-        bench.race(f"prefill {dtype}", our_prefill, their_prefill, amount=PREFILL, unit="tokens", least=1.0)
-        bench.race(f"decode {dtype}", our_tokens, their_tokens, amount=NEW, unit="tokens", least=least)
+    tokenizer = stemma.load("smollm2").tokenizer
+    assert tokenizer is not None
+    architecture = family(name).build(**FAMILIES[name])
+    model = build(architecture, seed=0).to(torch.bfloat16).float()
+    facts = {"decoder_start_token_id": 0} if architecture.kind == "encoder-decoder" else {}
+    Pretrained(name, model, tokenizer, family(name), None, facts).save(place / name)
+    sides = {"int4": ("int4", place / name), "int8": ("int8", place / name)}
+    sides["transformers"] = ("transformers", place / name)
+    if name == "gpt2":
+        for kind in ("Q4_1", "Q4_0", "Q8_0"):
+            file = place / f"{name}-{kind}.gguf"
+            entries = {"general.name": name, **gguf_entries(tokenizer, architecture.vocab_size)}
+            write_gguf(Stored(family(name), model), file, kind, entries=entries)
+            sides[f"llama.cpp {kind}"] = ("llama.cpp", file)
+    rates, others = told(bench, name, sides, tasks)
+    owed = [("int4", "one", "transformers", 12.0), ("int4", "read", "transformers", 1.0)]
+    if name == "gpt2":
+        owed += [
+            ("int4", "one", "llama.cpp Q4_1", 3.0),
+            ("int4", "one", "llama.cpp Q4_0", 2.0),
+            ("int8", "one", "llama.cpp Q8_0", 2.0),
+            ("int4", "eight", "llama.cpp Q4_1", 3.0),
+            ("int4", "eight", "llama.cpp Q4_0", 2.5),
+        ]
+    for ours, task, theirs, least in owed:
+        pair = rates[ours][task], rates[theirs][task]
+        bench.ratio(f"{name} {task}, {ours} against {theirs}", *pair, unit="tokens", least=least, others=others)
 
 
-with TemporaryDirectory() as place, Run("decode", rounds=5, peers=("transformers",)) as bench:
-    for dtype in DECODE_AT_LEAST:
-        compare(bench, dtype, Path(place) / dtype)
-        gc.collect()
+def main() -> None:
+    import stemma
+
+    with TemporaryDirectory() as folder, Run("decode", 5, ("llama-cpp-python", "ctranslate2", "transformers")) as bench:
+        place = Path(folder)
+        tokenizer = stemma.load("smollm2").tokenizer
+        assert tokenizer is not None
+        ids = tokenizer.encode((ROOT / "LICENSE").read_text(encoding="utf-8"))
+        starts = range(0, ROWS * 60, 60)
+        tasks = {"prompts": [ids[start : start + PROMPT] for start in starts], "long": ids[:LONG], "new": NEW}
+        (place / "tasks.json").write_text(json.dumps(tasks))
+        smollm2(bench, place, place / "tasks.json")
+        for name in FAMILIES:
+            random_model(bench, name, place, place / "tasks.json")
+
+
+if __name__ == "__main__":
+    main()

@@ -87,15 +87,7 @@ class Run:
             least: the ratio that we owe.
         """
         seconds, others = alternate({"ours": ours, "theirs": theirs}, self.rounds)
-        rates = {side: amount / time for side, time in seconds.items()}
-        ratio = rates["ours"] / rates["theirs"]
-        figure = {
-            "unit": f"{unit}/s",
-            **{side: round(rate, 2) for side, rate in rates.items()},
-            "ratio": round(ratio, 3),
-        }
-        shown = f"{rates['ours']:.1f} against {rates['theirs']:.1f} {unit}/s, {ratio:.2f}x"
-        self._add(name, figure, shown, others, None if least is None else ("least", least, ratio >= least))
+        self.ratio(name, *(amount / time for time in seconds.values()), unit=unit, least=least, others=others)
 
     def contest(
         self, name: str, sides: Mapping[str, Side], *, of: str, unit: str, least: Mapping[str, float]
@@ -112,24 +104,46 @@ class Run:
         Returns:
             What each side told of its counted goes, with the rate of each as "rate".
         """
-        told: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
 
-        def timed(side: str) -> None:
+        def timed(side: str) -> dict[str, float]:
             start = perf_counter()
             answer = sides[side].go()
-            told[side].append({**answer, "rate": answer[of] / (perf_counter() - start)})
+            return {**answer, "rate": answer[of] / (perf_counter() - start)}
 
-        _, others = alternate({side: partial(timed, side) for side in sides}, self.rounds)
-        counted = {side: answers[1:] for side, answers in told.items()}
+        counted, others = self.turns({side: partial(timed, side) for side in sides})
         rates = {side: median(answer["rate"] for answer in answers) for side, answers in counted.items()}
         ours, *peers = sides
         for peer in peers:
-            ratio, owed = rates[ours] / rates[peer], least[peer]
-            figure = {"unit": f"{unit}/s", "ours": round(rates[ours], 2), "theirs": round(rates[peer], 2)}
-            shown = f"{rates[ours]:.1f} against {rates[peer]:.1f} {unit}/s, {ratio:.2f}x"
-            bar = ("least", owed, ratio >= owed)
-            self._add(f"{name}, {peer}", {**figure, "ratio": round(ratio, 3)}, shown, others, bar)
+            self.ratio(f"{name}, {peer}", rates[ours], rates[peer], unit=unit, least=least[peer], others=others)
         return counted
+
+    def turns(
+        self, sides: Mapping[str, Callable[[], dict[str, float]]]
+    ) -> tuple[dict[str, list[dict[str, float]]], float]:
+        """What each side tells of its counted goes, taken in turn, and the share of the processor that others took."""
+        told: dict[str, list[dict[str, float]]] = {side: [] for side in sides}
+
+        def went(side: str) -> None:
+            told[side].append(sides[side]())
+
+        _, others = alternate({side: partial(went, side) for side in sides}, self.rounds)
+        return {side: answers[1:] for side, answers in told.items()}, others
+
+    def ratio(self, name: str, ours: float, theirs: float, *, unit: str, least: float | None, others: float) -> None:
+        """Keep how much each side does in a second.
+
+        Args:
+            name: of the figure.
+            ours: our rate.
+            theirs: the peer's.
+            unit: of what is done.
+            least: the ratio that we owe.
+            others: the share of the processor that others took meanwhile.
+        """
+        found = ours / theirs
+        figure = {"unit": f"{unit}/s", "ours": round(ours, 2), "theirs": round(theirs, 2), "ratio": round(found, 3)}
+        shown = f"{ours:.1f} against {theirs:.1f} {unit}/s, {found:.2f}x"
+        self._add(name, figure, shown, others, None if least is None else ("least", least, found >= least))
 
     def below(self, name: str, ours: float, theirs: float, unit: str) -> None:
         """Keep two amounts, of which ours is to be the smaller."""

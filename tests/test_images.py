@@ -13,7 +13,8 @@ from PIL import Image
 from stemma.errors import InputError
 from stemma.families import LLAMA2, LLAVA
 from stemma.images import read_images
-from stemma.pretrained import Pretrained, load
+from stemma.loading import load
+from stemma.pretrained import Pretrained
 from stemma.spec.ends import Vision
 from stemma.text import train
 

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     )
     from stemma.data import Labelled
     from stemma.generation import Beam, DiverseBeam, Greedy, Sample, StochasticBeam
+    from stemma.loading import load
     from stemma.nn import Model, deepen
     from stemma.objectives import (
         BlankInfilling,
@@ -51,7 +52,7 @@ if TYPE_CHECKING:
         TextToLabel,
         TextToText,
     )
-    from stemma.pretrained import Pretrained, load
+    from stemma.pretrained import Pretrained
     from stemma.spec import (
         Architecture,
         Decoder,
@@ -89,6 +90,7 @@ _HOMES = {
     ),
     "stemma.data": ("Labelled",),
     "stemma.generation": ("Beam", "DiverseBeam", "Greedy", "Sample", "StochasticBeam"),
+    "stemma.loading": ("load",),
     "stemma.nn": ("Model", "deepen"),
     "stemma.objectives": (
         "BlankInfilling",
@@ -119,7 +121,7 @@ _HOMES = {
         "TextToLabel",
         "TextToText",
     ),
-    "stemma.pretrained": ("Pretrained", "load"),
+    "stemma.pretrained": ("Pretrained",),
     "stemma.spec": (
         "Architecture",
         "Decoder",

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, Union, overload
 
 from stemma.adaptation.verbs import Adapts
 from stemma.errors import Fault, InputError
-from stemma.prediction import Learnt, Tells, read_task, write_task
+from stemma.prediction import Learnt, Tells, write_task
 from stemma.spec.architecture import Architecture
 from stemma.spec.ends import LanguageModelHead
 from stemma.spec.lineage import Family
@@ -21,68 +21,16 @@ if TYPE_CHECKING:
     import torch
     from jaxtyping import Float
 
+    from stemma.checkpoints import Stored
     from stemma.embedding import Precision
-    from stemma.generation import BeamPath, NextToken, Score, Strategy
+    from stemma.engine.weights import QuantisedWeights
+    from stemma.generation import BeamPath, NextToken, Score, Stepper, Strategy
     from stemma.nn import Model
     from stemma.nn.pooling import Projections
 
 
-def load(
-    source: str | Path,
-    *,
-    dtype: str | torch.dtype = "float32",
-    device: str = "cpu",
-    ignore: Collection[str] = (),
-    allow_pickle: bool = False,
-) -> Pretrained:
-    """Load a model with what belongs to it.
-
-    Args:
-        source: a folder, a .gguf file, the name of an embedded model ("smollm2", "minilm"), or a hub id.
-        dtype: of the parameters, whatever the file's.
-        device: where the parameters lie.
-        ignore: patterns of configuration keys and tensors that may be passed over.
-        allow_pickle: read pytorch_model.bin where there is no safetensors file; weights only.
-
-    Raises:
-        SourceError: where the name leads nowhere.
-        CheckpointError: naming everything that keeps the files from being read as they were meant.
-    """
-    from stemma.checkpoints import locate, read_folder, read_gguf
-    from stemma.checkpoints.precisions import precision_of
-    from stemma.text import from_gguf, read_tokenizer
-
-    precision = precision_of(dtype)
-    path = locate(source).path
-    if (path / "adapted.json").is_file():
-        return _adapted(source, path, precision, device)
-    if (path / "network.json").is_file():
-        from stemma.training.folders import begin_network
-
-        stored = begin_network(str(path), 0, 0)
-        stored.model.to(precision)
-        tokenizer = read_tokenizer(path)
-    elif path.is_dir():
-        stored = read_folder(path, dtype=precision, ignore=ignore, allow_pickle=allow_pickle)
-        tokenizer = read_tokenizer(path)
-    else:
-        stored = read_gguf(path, dtype=precision)
-        tokenizer = from_gguf(stored.metadata)
-    model = stored.model.to(device).eval()
-    learnt = read_task(path) if path.is_dir() else None
-    told = stored.family, stored.pooling, stored.facts, stored.projections
-    return Pretrained(str(source), model, tokenizer, *told, learnt)
-
-
-def _adapted(source: str | Path, path: Path, dtype: torch.dtype, device: str) -> Pretrained:
-    """The base of a folder that holds what was learnt alone, with it."""
-    from stemma.training.vocabularies import open_tokenizer
-    from stemma.tuning.writing import read_adapted
-
-    base, stored, learnt = read_adapted(path)
-    model = stored.model.to(device, dtype)
-    told = stored.family, stored.pooling, stored.facts, stored.projections
-    return Pretrained(str(source), model, open_tokenizer(base), *told, learnt)
+Speculate: TypeAlias = Union["Pretrained", Literal["lookup"], None]
+"""What guesses the next tokens: nothing, the text so far, or a smaller model."""
 
 
 @dataclass
@@ -98,6 +46,7 @@ class Pretrained(Tells, Adapts):
         facts: entries of the configuration that change no logits.
         projections: the tensors of the pooling's dense layers.
         learnt: the task that it was adapted to, if it was.
+        quantised: its matrices as small integers, where it was loaded so.
     """
 
     name: str
@@ -108,11 +57,19 @@ class Pretrained(Tells, Adapts):
     facts: Mapping[str, Any]
     projections: Projections = ()
     learnt: Learnt | None = None
+    quantised: QuantisedWeights | None = None
 
     @property
     def architecture(self) -> Architecture:
         """That of the model."""
         return self.model.architecture
+
+    @property
+    def stored(self) -> Stored:
+        """What a checkpoint of it holds."""
+        from stemma.checkpoints import Stored
+
+        return Stored(self.family, self.model, self.facts, self.pooling, projections=self.projections)
 
     def next(self, text: str, top: int = 5) -> list[NextToken]:
         """The likeliest next tokens with their true probabilities, the likeliest first.
@@ -135,7 +92,7 @@ class Pretrained(Tells, Adapts):
         """
         from stemma.generation import beam_paths
 
-        return beam_paths(self._ready(), self._reader(), text, width, steps, decoder_start=self._start)
+        return beam_paths(self.stepper(), self._reader(), text, width, steps)
 
     def score(self, text: str, target: str) -> Score:
         """The loss against a known target, for each token and in total, in nats.
@@ -158,6 +115,7 @@ class Pretrained(Tells, Adapts):
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
         images: Sequence[str | Path] = (),
+        speculate: Speculate = None,
     ) -> str: ...
 
     @overload
@@ -170,6 +128,7 @@ class Pretrained(Tells, Adapts):
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
         images: Sequence[str | Path] = (),
+        speculate: Speculate = None,
     ) -> list[str]: ...
 
     def generate(
@@ -181,6 +140,7 @@ class Pretrained(Tells, Adapts):
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
         images: Sequence[str | Path] = (),
+        speculate: Speculate = None,
     ) -> str | list[str]:
         """What follows a text, or each of several; the text itself is not repeated.
 
@@ -191,15 +151,17 @@ class Pretrained(Tells, Adapts):
             stop: strings before which the text ends.
             stream: takes the pieces of one text as they become certain.
             images: files of those in the texts, in the order in which their tokens ("<image>") stand.
+            speculate: guesses of a quantised model's next tokens that are read together, for the same text in less
+                time: "lookup" guesses from the text itself, a smaller quantised model of the same vocabulary by itself.
 
         Raises:
             InputError: naming every fault of the texts and options.
         """
         if isinstance(text, str):
-            return self._complete([text], strategy, max_new_tokens, stop, stream, images)[0]
+            return self._complete([text], strategy, max_new_tokens, stop, stream, images, speculate)[0]
         if stream is not None:
             raise InputError("generate", Fault("stream", "given", "takes one text", "give one text, or no stream"))
-        return self._complete(list(text), strategy, max_new_tokens, stop, None, images)
+        return self._complete(list(text), strategy, max_new_tokens, stop, None, images, speculate)
 
     def chat(
         self,
@@ -210,6 +172,7 @@ class Pretrained(Tells, Adapts):
         stop: Sequence[str] = (),
         stream: Callable[[str], None] | None = None,
         images: Sequence[str | Path] = (),
+        speculate: Speculate = None,
     ) -> str:
         """The assistant's answer to a conversation; arguments as in `generate`.
 
@@ -217,7 +180,7 @@ class Pretrained(Tells, Adapts):
             messages: each with a "role" and a "content".
         """
         prompt = self._reader().encode_chat(messages)
-        return self._complete([prompt], strategy, max_new_tokens, stop, stream, images)[0]
+        return self._complete([prompt], strategy, max_new_tokens, stop, stream, images, speculate)[0]
 
     def embed(
         self,
@@ -226,7 +189,7 @@ class Pretrained(Tells, Adapts):
         pooling: Pooling | None = None,
         prompt: str | None = None,
         dimensions: int | None = None,
-        precision: Precision = "own",
+        precision: Precision | None = None,
     ) -> Float[np.ndarray, "N width"]:
         """One vector a text, in float32 and in the order of the texts.
 
@@ -235,7 +198,8 @@ class Pretrained(Tells, Adapts):
             pooling: how tokens become one vector; the model's own where not given, else their mean.
             prompt: name of the pooling's prompt that precedes each text; its default one where None, none where "".
             dimensions: how many first numbers of a vector are kept.
-            precision: "int8" computes maps in blocks with 8-bit integers, on a processor.
+            precision: "int8" computes maps in blocks with 8-bit integers, on a processor, as a quantised model does
+                where nothing is given.
 
         Raises:
             InputError: naming every fault of the texts and options, and an encoder-decoder.
@@ -244,6 +208,7 @@ class Pretrained(Tells, Adapts):
 
         chosen = pooling or self.pooling or Pooling("mean")
         projections = self.projections if chosen.projections else ()
+        precision = precision or ("own" if self.quantised is None else "int8")
         model = self._ready() if precision == "own" else self.model
         options: dict[str, Any] = {"prompt": prompt, "dimensions": dimensions, "precision": precision}
         return embed(model, self._reader(), texts, chosen, projections, **options)
@@ -265,6 +230,8 @@ class Pretrained(Tells, Adapts):
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Write a folder that `transformers` opens too: weights, configuration, tokenizer and stemma.json.
 
+        A quantised model is written as such, for `stemma.load` alone.
+
         Args:
             folder: appears once all of it is written.
             overwrite: whether a folder that stands there is replaced.
@@ -272,9 +239,6 @@ class Pretrained(Tells, Adapts):
         Raises:
             CheckpointError: where it stands already, or where their format cannot hold the model.
         """
-        from stemma.checkpoints import Stored, write_folder
-
-        stored = Stored(self.family, self.model, self.facts, self.pooling, projections=self.projections)
 
         def beside(partial: Path) -> None:
             if self.tokenizer is not None:
@@ -282,7 +246,15 @@ class Pretrained(Tells, Adapts):
             if self.learnt is not None:
                 write_task(self.learnt, partial)
 
-        write_folder(stored, folder, overwrite=overwrite, beside=beside)
+        if self.quantised is not None and self.quantised.holds():
+            from stemma.engine.saving import write_quantised
+
+            told = self.stored, self.quantised.kind, self.quantised.matrices
+            write_quantised(*told, folder, overwrite=overwrite, beside=beside)
+            return
+        from stemma.checkpoints import write_folder
+
+        write_folder(self.stored, folder, overwrite=overwrite, beside=beside)
 
     def _complete(
         self,
@@ -292,12 +264,13 @@ class Pretrained(Tells, Adapts):
         stop: Sequence[str],
         stream: Callable[[str], None] | None,
         images: Sequence[str | Path],
+        speculate: Speculate,
     ) -> list[str]:
-        from stemma.generation import ModelStepper, generate
+        from stemma.generation import generate
 
         pixels = self._pixels(images) if images else None
         completions = generate(
-            ModelStepper(self._ready(), self._start, pixels),
+            self.stepper(pixels, speculate),
             self._reader(),
             prompts,
             strategy,
@@ -306,6 +279,21 @@ class Pretrained(Tells, Adapts):
             stream=None if stream is None else lambda _, piece: stream(piece),
         )
         return [best.text for best, *_ in completions]
+
+    def stepper(self, pixels: torch.Tensor | None = None, speculate: Speculate = None) -> Stepper:
+        """What writes: see `stemma.generation.search`.
+
+        Args:
+            pixels: of the images in the prompts.
+            speculate: as in `generate`.
+        """
+        from stemma.generation import ModelStepper
+
+        reader = ModelStepper(self._ready(), self._start, pixels)
+        if self.quantised is None:
+            return reader
+        smaller = speculate.quantised if isinstance(speculate, Pretrained) else speculate
+        return self.quantised.stepper(reader, smaller)
 
     def _pixels(self, images: Sequence[str | Path]) -> torch.Tensor:
         import torch

@@ -20,7 +20,7 @@ from stemma.checkpoints import Stored, read_folder, write_folder
 from stemma.checkpoints.pooling import read_pooling, write_pooling
 from stemma.errors import CheckpointError
 from stemma.families import BERT
-from stemma.pretrained import load
+from stemma.loading import load
 from stemma.spec.pooling import Pooling, PoolingKind, Projection, ProjectionActivation, Prompt
 
 from ..tiny import random_model

@@ -59,6 +59,7 @@ class Echo:
 
     name = "echo"
     family = GPT2
+    quantised = None
     architecture = GPT2.build("117M")
 
     def next(self, text: str, top: int) -> list[NextToken]:
@@ -71,13 +72,15 @@ class Echo:
     def score(self, text: str, target: str) -> TargetScore:
         return TargetScore(-A.logprob, [A])
 
-    def generate(self, text: str | list[str], strategy: Any, max_new_tokens: int, stop: Any, stream: Any = None) -> Any:
+    def generate(
+        self, text: str | list[str], strategy: Any, max_new_tokens: int, stop: Any, stream: Any = None, **_: Any
+    ) -> Any:
         added = f" [{type(strategy).__name__} {max_new_tokens} {list(stop)}]"
         if stream:
             stream(added)
         return added if isinstance(text, str) else [added for _ in text]
 
-    def chat(self, messages: list[dict[str, str]], strategy: Any, max_new_tokens: int, stream: Any) -> str:
+    def chat(self, messages: list[dict[str, str]], strategy: Any, max_new_tokens: int, stream: Any, **_: Any) -> str:
         reply = f"{len(messages)} messages"
         if stream:
             stream(reply)
@@ -95,7 +98,7 @@ class Echo:
 def call(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """Run a command line that must succeed; gives what it printed."""
     for module in (predict, generate, embed, convert, lineage):
-        monkeypatch.setattr(module, "open_model", lambda name, dtype="float32": Echo())
+        monkeypatch.setattr(module, "open_model", lambda name, dtype=None, quantize="none": Echo())
     monkeypatch.chdir(tmp_path)
 
     def called(*arguments: str) -> str:
@@ -252,7 +255,7 @@ def test_info_of_a_model_adds_up(call: Callable[..., str]) -> None:
 
 
 def test_an_interrupted_command_ends_with_130(monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(name: str, dtype: str) -> SimpleNamespace:
+    def interrupted(name: str, dtype: str | None, quantize: str) -> SimpleNamespace:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(predict, "open_model", interrupted)

@@ -31,7 +31,7 @@ class Echo:
 
 @pytest.fixture(autouse=True)
 def model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tell, "open_model", lambda name, dtype="float32": Echo())
+    monkeypatch.setattr(tell, "open_model", lambda name, dtype=None, quantize="none": Echo())
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> Any:

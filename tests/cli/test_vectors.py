@@ -45,7 +45,7 @@ def test_an_interrupted_command_leaves_nothing_under_the_name(tmp_path: Path, mo
             return np.zeros((len(texts), 2), np.float32)
 
     monkeypatch.setattr(embed, "Texts", partial(Texts, at_once=3))
-    monkeypatch.setattr(embed, "open_model", lambda name, dtype: Interrupted())
+    monkeypatch.setattr(embed, "open_model", lambda name, dtype, quantize: Interrupted())
     (tmp_path / "texts.txt").write_text("".join(f"{n}\n" for n in range(7)))
     assert run(["embed", str(tmp_path / "texts.txt"), "--out", str(tmp_path / "x.npy")]) == 130
     assert not (tmp_path / "x.npy").exists()
@@ -62,7 +62,7 @@ def test_a_cluster_of_two_workers_gives_the_same_vectors_in_order(tmp_path: Path
     from ray.cluster_utils import Cluster
 
     from stemma.cli.spreading import spread
-    from stemma.pretrained import load
+    from stemma.loading import load
 
     file = tmp_path / "texts.txt"
     file.write_text("".join(f"text {n}\n" for n in range(20)))

@@ -17,7 +17,8 @@ from stemma.checkpoints.stored import Stored, shapes_of, sizes_of
 def read_codes(path: str | Path, stored: Stored) -> Iterator[tuple[str, Codes]]:
     """Our name and the codes of every matrix that the file holds as one of `KINDS`, one tensor of theirs at a time.
 
-    The rules that move whole rows, all that GGUF needs, move codes, scales and minimums alike.
+    The rules that move whole rows, all that GGUF needs, move codes, scales and minimums alike. Codes of 4 bits run from
+    0 to 15, those of Q4_0 too: what they are shifted by becomes their minimum, without loss.
 
     Args:
         path: the file.
@@ -38,7 +39,11 @@ def read_codes(path: str | Path, stored: Stored) -> Iterator[tuple[str, Codes]]:
 
 def _read(path: Path, place: Place) -> Codes:
     raw = np.fromfile(path, np.uint8, place.n_bytes, offset=place.start)
-    return unpack(raw, place.kind, place.shape)
+    codes = unpack(raw, place.kind, place.shape)
+    if place.kind != "Q4_0":
+        return codes
+    lowest = -8 * codes.scales  # a power of two: exact
+    return Codes((codes.codes + np.int8(8)).view(np.uint8), codes.scales, lowest)
 
 
 def _ours(entry: Entry, codes: Codes) -> Iterator[tuple[str, Codes]]:

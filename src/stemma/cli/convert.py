@@ -13,7 +13,6 @@ from stemma.cli.output import open_model, show, waiting
 from stemma.errors import Fault, InputError
 
 if TYPE_CHECKING:
-    from stemma.checkpoints import Stored
     from stemma.pretrained import Pretrained
 
 EXAMPLES = """Examples:
@@ -40,7 +39,7 @@ def convert(
     numbers: Annotated[
         Numbers | None, typer.Option("--type", help="How a .gguf file holds matrices; f32 where not given.")
     ] = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
     json: options.Json = False,
 ) -> None:
     """Read a model and write it for other programs: a Hugging Face folder, a GGUF file, an ONNX graph."""
@@ -53,7 +52,7 @@ def convert(
     show(result | ({"left_out": list(left_out)} if left_out else {}), json, _lines)
 
 
-def _mismatches(dst: Path, to: Form, numbers: Numbers | None, dtype: str) -> list[Fault]:
+def _mismatches(dst: Path, to: Form, numbers: Numbers | None, dtype: str | None) -> list[Fault]:
     faults = []
     if to == "gguf" and dst.suffix != ".gguf":
         faults.append(Fault("DST", str(dst), "must end in .gguf", f"use {dst.name}.gguf"))
@@ -61,7 +60,7 @@ def _mismatches(dst: Path, to: Form, numbers: Numbers | None, dtype: str) -> lis
         faults.append(Fault("DST", str(dst), "names a file, and a folder is written", f"use {dst.stem}, or --to gguf"))
     if to != "gguf" and numbers is not None:
         faults.append(Fault("--type", numbers, "is of GGUF files alone", "add --to gguf, or leave it out"))
-    if to != "hf" and dtype != "float32":
+    if to != "hf" and dtype is not None:
         remedy = "use --type bf16" if to == "gguf" else "leave it out"
         faults.append(Fault("--dtype", dtype, f"is not read with --to {to}", remedy))
     return faults
@@ -72,11 +71,10 @@ def _write(lm: Pretrained, dst: Path, to: Form, numbers: Numbers) -> Sequence[st
     if to == "hf":
         lm.save(dst)
         return ()
-    stored = _stored(lm)
     if to == "onnx":
         from stemma.checkpoints.onnx import write_onnx
 
-        return write_onnx(stored, dst, beside=None if lm.tokenizer is None else lm.tokenizer.save)
+        return write_onnx(lm.stored, dst, beside=None if lm.tokenizer is None else lm.tokenizer.save)
     from stemma.checkpoints.gguf_write import write_gguf
     from stemma.text.gguf_entries import gguf_entries
 
@@ -84,13 +82,7 @@ def _write(lm: Pretrained, dst: Path, to: Form, numbers: Numbers) -> Sequence[st
         remedy = "put tokenizer.json into the folder"
         raise InputError(lm.name, Fault("tokenizer", None, "is missing, without which llama.cpp reads nothing", remedy))
     entries = {"general.name": Path(lm.name).stem} | gguf_entries(lm.tokenizer, lm.architecture.vocab_size)
-    return write_gguf(stored, dst, numbers.upper(), entries=entries)
-
-
-def _stored(lm: Pretrained) -> Stored:
-    from stemma.checkpoints import Stored
-
-    return Stored(lm.family, lm.model, lm.facts, lm.pooling, projections=lm.projections)
+    return write_gguf(lm.stored, dst, numbers.upper(), entries=entries)
 
 
 def _lines(result: Mapping[str, Any]) -> Iterator[str]:

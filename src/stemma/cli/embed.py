@@ -45,7 +45,10 @@ def embed(
     out: Annotated[Path, typer.Option("--out", "-o", help="The .npy file to write, float32, one row a text.")],
     model: options.Model = "minilm",
     field: Annotated[str, typer.Option("--field", help="The field of a record that holds the text.")] = "text",
-    precision: Annotated[Precision, typer.Option("--precision", help="Of the products; int8 is fastest.")] = "float32",
+    precision: Annotated[
+        Precision | None, typer.Option("--precision", help="Of the products; float32 where not given, int8 is fastest.")
+    ] = None,
+    quantize: options.Quantize = "none",
     dimensions: Annotated[int | None, typer.Option("--dimensions", help="Keep so many first numbers.")] = None,
     prompt: Annotated[str | None, typer.Option("--prompt", help="Name of the model's prompt before each text.")] = None,
     ray: Annotated[str | None, typer.Option("--ray", help="Address of a Ray cluster; local starts one.")] = None,
@@ -54,11 +57,14 @@ def embed(
     """Embed each text of a file of any size and write the vectors."""
     checks = [options.at_least("--dimensions", dimensions, 1), options.fresh("--out", out)]
     options.check("stemma embed", checks)
-    texts, embedder = Texts(file, field), Embedder(model, precision, {"dimensions": dimensions, "prompt": prompt})
+    texts, embedder = (
+        Texts(file, field),
+        Embedder(model, precision, {"dimensions": dimensions, "prompt": prompt}, quantize),
+    )
     count = texts.count()
     vectors: Iterable[np.ndarray]
     if ray is None:
-        vectors = map(embedder.on(open_model(model, embedder.dtype)), texts.chunks())
+        vectors = map(embedder.on(open_model(model, embedder.dtype, quantize)), texts.chunks())
     else:
         from stemma.cli.spreading import spread
 
@@ -76,14 +82,15 @@ def embed(
 def similarity(
     texts: Annotated[list[str], typer.Argument(metavar="A B...", help="Two texts or more.", show_default=False)],
     model: options.Model = "minilm",
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = "none",
     json: options.Json = False,
 ) -> None:
     """Compare texts by the cosine of their embeddings: two, or each with each."""
     few = Fault("B", None, "is missing", "give two texts or more") if len(texts) < 2 else None
     names = ("A", "B") if len(texts) == 2 else tuple(f"TEXT {place + 1}" for place in range(len(texts)))
     options.check("stemma similarity", [few, *map(options.readable, names, texts)])
-    lm = open_model(model, dtype)
+    lm = open_model(model, dtype, quantize)
 
     import numpy as np
 

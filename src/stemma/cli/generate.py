@@ -10,12 +10,14 @@ import typer
 
 from stemma.cli import options
 from stemma.cli.output import open_model, show
-from stemma.errors import Fault
+from stemma.errors import Fault, InputError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from stemma.generation import Beam, Greedy, Sample
+    from stemma.pretrained import Pretrained
+    from stemma.pretrained import Speculate as Speculation
 
 GENERATE_EXAMPLES = """Examples:
 
@@ -23,13 +25,21 @@ $ stemma generate "The transformer" --max-new-tokens 40
 
 $ stemma generate "Once upon a time" --temperature 0.8 --top-p 0.95 --seed 7
 
-$ stemma generate "One" "Two" --beams 4 --json"""
+$ stemma generate "One" "Two" --beams 4 --json
+
+$ stemma generate "Again and again and" --quantize int4 --speculate lookup"""
 
 CHAT_EXAMPLES = """Examples:
 
 $ stemma chat "What is a stemma?"
 
 $ stemma chat --system "Answer in one sentence."   (then one message a line)"""
+
+
+Speculate = Annotated[
+    str | None,
+    typer.Option("--speculate", metavar="lookup|MODEL", help="Guess tokens from the text or by a smaller model."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -51,7 +61,9 @@ def generate(
     min_p: options.MinP = None,
     repetition_penalty: options.Penalty = None,
     seed: options.Seed = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = "none",
+    speculate: Speculate = None,
     json: options.Json = False,
 ) -> None:
     """Continue texts: greedily, by beam search (--beams) or by sampling (any of its options)."""
@@ -73,14 +85,15 @@ def generate(
         ],
     )
     strategy = _strategy("stemma generate", sampling, beams, length_penalty)
-    lm = open_model(model, dtype)
+    lm = open_model(model, dtype, quantize)
+    guesser = _guesser(speculate, lm)
     ends = tuple(stop or ())
     if len(texts) == 1 and not json:
         typer.echo(texts[0], nl=False)
-        lm.generate(texts[0], strategy, max_new_tokens, stop=ends, stream=_write)
+        lm.generate(texts[0], strategy, max_new_tokens, stop=ends, stream=_write, speculate=guesser)
         typer.echo()
         return
-    added = lm.generate(texts, strategy, max_new_tokens, stop=ends)
+    added = lm.generate(texts, strategy, max_new_tokens, stop=ends, speculate=guesser)
     completions = [{"prompt": text, "text": more} for text, more in zip(texts, added, strict=True)]
     show({"model": lm.name, "completions": completions}, json, _draw_completions)
 
@@ -98,7 +111,9 @@ def chat(
     min_p: options.MinP = None,
     repetition_penalty: options.Penalty = None,
     seed: options.Seed = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = "none",
+    speculate: Speculate = None,
     json: options.Json = False,
 ) -> None:
     """Talk with a model that has a chat template."""
@@ -119,11 +134,12 @@ def chat(
         ],
     )
     strategy = _strategy("stemma chat", sampling)
-    lm = open_model(model, dtype)
+    lm = open_model(model, dtype, quantize)
+    guesser = _guesser(speculate, lm)
     messages = [] if system is None else [{"role": "system", "content": system}]
     for said in _asked() if message is None else [message]:
         messages.append({"role": "user", "content": said})
-        reply = lm.chat(messages, strategy, max_new_tokens, stream=None if json else _write)
+        reply = lm.chat(messages, strategy, max_new_tokens, stream=None if json else _write, speculate=guesser)
         messages.append({"role": "assistant", "content": reply})
         if not json:
             typer.echo()
@@ -153,6 +169,18 @@ def _strategy(
     if beams is None:
         return Sample(**given) if given else Greedy()
     return Beam(width=beams) if length_penalty is None else Beam(width=beams, length_penalty=length_penalty)
+
+
+def _guesser(speculate: str | None, lm: Pretrained) -> Speculation:
+    """What guesses the next tokens of a quantised model."""
+    if speculate is None:
+        return None
+    if lm.quantised is None:
+        remedy = "add --quantize int8, or leave it out"
+        raise InputError("stemma generate", Fault("--speculate", speculate, "needs a quantised model", remedy))
+    if speculate == "lookup":
+        return "lookup"
+    return open_model(speculate, quantize=lm.quantised.kind)
 
 
 def _asked() -> Iterator[str]:

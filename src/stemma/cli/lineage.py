@@ -134,7 +134,7 @@ def _those(side: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
 def info(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A family, or what --model takes.", show_default=False)],
     tokens: Annotated[int, typer.Option("--tokens", help="The length to count operations and cache for.")] = 512,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
     json: options.Json = False,
 ) -> None:
     """Show what a family or a checkpoint holds, and what it costs to run."""
@@ -147,6 +147,7 @@ def info(
 
         show(tree_json((families[model],))[0], json, _draw_family)
         return
+    dtype = dtype or "float32"
     lm = open_model(model, dtype)
     spec = lm.architecture
     record = {

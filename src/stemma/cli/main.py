@@ -9,7 +9,21 @@ from typing import Annotated
 import typer
 from typer.main import get_command
 
-from stemma.cli import adapt, convert, corrupt, embed, estimate, generate, lineage, predict, pretrain, tell, tokenizer
+from stemma.cli import (
+    adapt,
+    bench,
+    convert,
+    corrupt,
+    embed,
+    estimate,
+    generate,
+    lineage,
+    predict,
+    pretrain,
+    quantize,
+    tell,
+    tokenizer,
+)
 from stemma.errors import StemmaError
 
 FAILED = 2
@@ -20,7 +34,21 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for group in (predict, generate, embed, tell, lineage, estimate, corrupt, tokenizer, pretrain, adapt, convert):
+for group in (
+    predict,
+    generate,
+    embed,
+    tell,
+    lineage,
+    estimate,
+    corrupt,
+    tokenizer,
+    pretrain,
+    adapt,
+    convert,
+    quantize,
+    bench,
+):
     group.register(app)
 
 

@@ -15,7 +15,13 @@ Model = Annotated[
     str, typer.Option("--model", "-m", help="An embedded name, a folder, a .gguf file or a hub id.", show_default=True)
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-Dtype = Annotated[Literal["float32", "bfloat16"], typer.Option("--dtype", help="The type to compute in.")]
+Dtype = Annotated[
+    Literal["float32", "bfloat16"] | None,
+    typer.Option("--dtype", help="The type to compute in; float32, or the fastest of a quantised model."),
+]
+Quantize = Annotated[
+    Literal["none", "int8", "int4"], typer.Option("--quantize", help="Hold weights in so many bits; int4 is fastest.")
+]
 NewTokens = Annotated[int, typer.Option("--max-new-tokens", "-n", help="The most tokens to add.")]
 Temperature = Annotated[float | None, typer.Option("--temperature", help="Sample; below 1 is bolder.")]
 TopK = Annotated[int | None, typer.Option("--top-k", help="Sample from the k likeliest tokens.")]

@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 import typer
 
 from stemma.errors import Fault, InputError
+from stemma.files import new_file
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.table import Table
 
+    from stemma.loading import Quantisation
     from stemma.pretrained import Pretrained
     from stemma.text import Tokenizer
 
@@ -73,12 +75,12 @@ def waiting(what: str) -> Iterator[None]:
         yield
 
 
-def open_model(name: str, dtype: str = "float32") -> Pretrained:
+def open_model(name: str, dtype: str | None = None, quantize: Quantisation = "none") -> Pretrained:
     """Load a model for a command, with a sign of life on a terminal."""
     with waiting(f"loading {name}"):
-        from stemma.pretrained import load
+        from stemma.loading import load
 
-        return load(name, dtype=dtype)
+        return load(name, dtype=dtype, quantize=quantize)
 
 
 def open_tokenizer(name: str) -> Tokenizer:
@@ -105,13 +107,9 @@ def write(command: str, option: str, path: Path, save: Callable[[BinaryIO], obje
     Raises:
         InputError: the file cannot be written.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        with partial.open("wb") as stream:
+        with new_file(path) as stream:
             save(stream)
-        partial.replace(path)
     except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
         fault = Fault(option, str(path), f"cannot be written: {error.strerror}", "name another file")
         raise InputError(command, fault) from error

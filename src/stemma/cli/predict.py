@@ -39,7 +39,8 @@ def next_tokens(
     beams: Annotated[int | None, typer.Option("--beams", help="Search with this many beams.")] = None,
     steps: Annotated[int | None, typer.Option("--steps", help=f"How long the beams are; {DEFAULT_STEPS}.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="Score this continuation token by token.")] = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = "none",
     json: options.Json = False,
 ) -> None:
     """Show the next tokens with their true probabilities, the beam tree, and the loss of a target."""
@@ -54,7 +55,7 @@ def next_tokens(
             Fault("--target", target, "holds no token", "give some text") if target == "" else None,
         ],
     )
-    lm = open_model(model, dtype)
+    lm = open_model(model, dtype, quantize)
     result = {
         "model": lm.name,
         "prompt": text,

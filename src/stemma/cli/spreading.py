@@ -20,9 +20,9 @@ class _Worker:
     """A process of a cluster, with the model open."""
 
     def __init__(self, embedder: Embedder) -> None:
-        from stemma.pretrained import load
+        from stemma.loading import load
 
-        self._embed = embedder.on(load(embedder.model, dtype=embedder.dtype))
+        self._embed = embedder.on(load(embedder.model, dtype=embedder.dtype, quantize=embedder.quantize))
 
     def __call__(self, row: dict[str, Any]) -> dict[str, bytes]:
         """A chunk's vectors, or what is wrong: an error that is returned arrives as it was raised."""

@@ -52,14 +52,15 @@ def classify(
     texts: Texts = None,
     pair: Annotated[bool, typer.Option("--pair", help="Texts come in twos; in a file with a tab between.")] = False,
     file: File = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = "none",
     json: options.Json = False,
 ) -> None:
     """Show the probability of each class of each text, or of each pair of texts."""
     rows = [[text] for text in _texts("stemma classify", texts, file)]
     if pair:
         rows = _pairs(rows, file)
-    lm = open_model(model, dtype)
+    lm = open_model(model, dtype, quantize)
     firsts, *seconds = (list(column) for column in zip(*rows, strict=True))
     told = lm.classify(firsts, *seconds)
     found = [{"texts": row, "classes": classes} for row, classes in zip(rows, told, strict=True)]
@@ -70,12 +71,13 @@ def tag(
     model: options.Model,
     texts: Texts = None,
     file: File = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = "none",
     json: options.Json = False,
 ) -> None:
     """Show what each text mentions: names, places, or whatever the model's tags mean."""
     given = _texts("stemma tag", texts, file)
-    lm = open_model(model, dtype)
+    lm = open_model(model, dtype, quantize)
     found = [
         {"text": text, "mentions": [asdict(one) for one in mentions]}
         for text, mentions in zip(given, lm.tag(given), strict=True)
@@ -92,7 +94,8 @@ def answer(
     threshold: Annotated[
         float | None, typer.Option("--threshold", help="Say that there is no answer where that scores so much more.")
     ] = None,
-    dtype: options.Dtype = "float32",
+    dtype: options.Dtype = None,
+    quantize: options.Quantize = "none",
     json: options.Json = False,
 ) -> None:
     """Show the stretch of a text that answers a question."""
@@ -109,7 +112,7 @@ def answer(
     )
     text = context if file is None else _read("stemma answer", file)
     assert text is not None, "one of the two is given"
-    lm = open_model(model, dtype)
+    lm = open_model(model, dtype, quantize)
     found = [asdict(span) for span in lm.answer(question, text, n_best, threshold=threshold)]
     show({"model": lm.name, "question": question, "answers": found}, json, _draw_answers)
 

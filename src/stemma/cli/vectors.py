@@ -13,6 +13,7 @@ from stemma.errors import Fault, InputError
 if TYPE_CHECKING:
     import numpy as np
 
+    from stemma.loading import Quantisation
     from stemma.pretrained import Pretrained
 
 Precision = Literal["float32", "bfloat16", "int8"]
@@ -86,22 +87,25 @@ class Embedder:
 
     Args:
         model: its name, as `stemma.load` takes it.
-        precision: in which it computes.
+        precision: in which it computes; None for the one that `stemma.load` takes.
         options: further arguments of `embed`.
+        quantize: as `stemma.load` takes it.
     """
 
     model: str
-    precision: Precision
+    precision: Precision | None
     options: dict[str, Any]
+    quantize: Quantisation = "none"
 
     @property
-    def dtype(self) -> str:
+    def dtype(self) -> str | None:
         """In which the model is loaded."""
         return "float32" if self.precision == "int8" else self.precision
 
     def on(self, lm: Pretrained) -> Callable[[list[str]], np.ndarray]:
         """What takes texts to the vectors of a model that was loaded so."""
-        options = self.options | ({"precision": "int8"} if self.precision == "int8" else {})
+        asked = {None: {}, "int8": {"precision": "int8"}}.get(self.precision, {"precision": "own"})
+        options = self.options | asked
         return lambda texts: lm.embed(texts, **options)
 
 

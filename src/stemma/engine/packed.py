@@ -55,6 +55,11 @@ class PackedMatrix:
         rows, columns = self.codes.shape
         return rows, columns
 
+    @property
+    def n_bytes(self) -> int:
+        """Of its codes, scales and minimums."""
+        return self.codes.size * self.bits // 8 + 2 * self.scales.size * (1 if self.minimums is None else 2)
+
     def dequantised(self) -> NDArray[np.float32]:
         """The values, float32 (N, K).
 

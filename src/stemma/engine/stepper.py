@@ -10,8 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from stemma.engine.native import hand_over, make_decoder, refusals
-from stemma.engine.program import Program
+from stemma.engine.native import hand_over, refusals
 from stemma.generation import ModelStepper
 from stemma.generation.stepper import Prompt
 
@@ -23,15 +22,12 @@ class NativeStepper:
 
     Args:
         reader: of the prompts; its model holds the same weights.
-        program: what the native step runs; see `stemma.engine.make_program`.
-
-    Raises:
-        InputError: the program is at fault, or the compiled part is not installed.
+        decoder: from `stemma.engine.make_decoder`.
     """
 
-    def __init__(self, reader: ModelStepper, program: Program) -> None:
+    def __init__(self, reader: ModelStepper, decoder: Any) -> None:
         self.reader = reader
-        self.decoder = make_decoder(program)
+        self.decoder = decoder
         self._cache: Any = None
 
     def history(self, prompt: Prompt) -> list[int]:
@@ -52,6 +48,18 @@ class NativeStepper:
         """Take one more token a row and give the logits of what follows."""
         with refusals(_WHERE):
             return torch.from_numpy(self.decoder.step(self._started(), _ids(tokens)))
+
+    def extend(self, tokens: Sequence[int]) -> Float[Tensor, "S V"]:
+        """Take several tokens of the one row there is and give the logits of what follows each."""
+        with refusals(_WHERE):
+            read = np.array(tokens, dtype=np.int64)
+            return torch.from_numpy(self.decoder.extend(self._started(), 0, read))
+
+    def forget(self, n_tokens: int) -> None:
+        """Forget the last tokens of the one row there is."""
+        cache = self._started()
+        with refusals(_WHERE):
+            cache.trim(0, cache.lengths[0] - n_tokens)
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Go on with these rows of the cache."""

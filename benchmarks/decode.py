@@ -10,7 +10,7 @@ import ctypes
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
@@ -68,6 +68,15 @@ def told(bench: Run, name: str, sides: Mapping[str, tuple[str, Path]], tasks: Pa
     return rates, others
 
 
+def judge(
+    bench: Run, name: str, rates: Mapping[str, Any], owed: Iterable[tuple[str, str, str, float]], others: float
+) -> None:
+    """Hold our rates against what is owed: our side, the task, theirs, and the least ratio."""
+    for ours, task, theirs, least in owed:
+        pair = rates[ours][task], rates[theirs][task]
+        bench.ratio(f"{name} {task}, {ours} against {theirs}", *pair, unit="tokens", least=least, others=others)
+
+
 def smollm2(bench: Run, place: Path, tasks: Path) -> None:
     """The real model, against everything."""
     import stemma
@@ -99,9 +108,7 @@ def smollm2(bench: Run, place: Path, tasks: Path) -> None:
         ("int4", "one", "transformers", 12.0),
         ("int8", "one", "CTranslate2", 1.0),
     ]
-    for ours, task, theirs, least in owed:
-        pair = rates[ours][task], rates[theirs][task]
-        bench.ratio(f"SmolLM2 {task}, {ours} against {theirs}", *pair, unit="tokens", least=least, others=others)
+    judge(bench, "SmolLM2", rates, owed, others)
 
 
 def random_model(bench: Run, name: str, place: Path, tasks: Path) -> None:
@@ -140,9 +147,7 @@ def random_model(bench: Run, name: str, place: Path, tasks: Path) -> None:
             ("int4", "eight", "llama.cpp Q4_1", 3.0),
             ("int4", "eight", "llama.cpp Q4_0", 2.5),
         ]
-    for ours, task, theirs, least in owed:
-        pair = rates[ours][task], rates[theirs][task]
-        bench.ratio(f"{name} {task}, {ours} against {theirs}", *pair, unit="tokens", least=least, others=others)
+    judge(bench, name, rates, owed, others)
 
 
 def main() -> None:

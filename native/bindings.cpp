@@ -74,16 +74,16 @@ Numbers product(const Matrix& matrix, const Array& x, int activation_bits) {
           "give vectors of its width");
   require(activation_bits == 8 || activation_bits == 16, "activation_bits", activation_bits, "must be 8 or 16",
           "use 8");
-  const std::size_t numbers = std::size_t(rows) * stride;
+  const std::size_t numbers = std::size_t(round_up(rows, kBundle)) * stride;
   std::vector<std::int8_t> codes(planes * numbers);
   std::vector<float> padded(numbers), scales(numbers / kGroup), shifts(numbers / kGroup);
-  std::vector<std::int32_t> sums(numbers / kGroup);
+  std::vector<std::int32_t> lifts(numbers / kGroup);
   for (int row = 0; row < rows; ++row)
     std::copy_n(values.data() + std::size_t(row) * columns, columns, padded.data() + std::size_t(row) * stride);
   const int wide = round_up(matrix.rows(), kLanes);
   std::vector<float> out(std::size_t(rows) * wide), result;
   const Rows from{padded.data(), rows, stride}, to{out.data(), rows, wide};
-  const Codes as_codes{codes.data(), scales.data(), sums.data(), shifts.data(), rows, stride, planes, numbers};
+  const Codes as_codes{codes.data(), scales.data(), lifts.data(), shifts.data(), rows, stride, planes};
   {
     const nb::gil_scoped_release released;
     const auto& chosen = kernels();

@@ -23,19 +23,33 @@ struct Rows {
 };
 
 // The same as integers: values = scale * code, a scale for each group of 32. A code has one byte, or is kRadix times
-// one plus another: these others lie in a second plane behind the first.
+// one plus another: these others lie in a second plane. Eight rows lie together, group by group and in it plane by
+// plane, so that a product finds all that it needs of them at fixed distances from one place.
 struct Codes {
-  std::int8_t* codes;
-  float* scales;
-  std::int32_t* sums;  // of each group's codes
-  float* shifts;       // scale * sum: what a minimum is multiplied with
-  int count, stride, planes;
-  std::size_t plane;  // bytes from one plane to the next
+  std::int8_t* all_codes;
+  float* all_scales;
+  std::int32_t* all_lifts;  // 128 times the sum of each group's codes: what codes stored 128 too high add to a product
+  float* all_shifts;        // scale * sum: what a minimum is multiplied with
+  int count, stride, planes, first = 0;
 
   int groups() const { return stride / kGroup; }
-  Codes part(int first, int rows) const {
-    const std::size_t bytes = std::size_t(first) * stride, skipped = bytes / kGroup;
-    return {codes + bytes, scales + skipped, sums + skipped, shifts + skipped, rows, stride, planes, plane};
+  Codes part(int skipped, int rows) const {
+    Codes its = *this;
+    its.first += skipped;
+    its.count = rows;
+    return its;
+  }
+
+  // Where a row's group lies: rows that follow it inside its eight come one by one behind.
+  std::size_t at(int row, int group) const {
+    row += first;
+    return (std::size_t(row / kBundle) * groups() + group) * kBundle + row % kBundle;
+  }
+  // The first plane of its codes, and how far the others are.
+  static constexpr int kPlane = kBundle * kGroup;
+  std::int8_t* codes(int row, int group) const {
+    const std::size_t place = at(row, group), rows = place / kBundle;
+    return all_codes + rows * planes * kPlane + place % kBundle * kGroup;
   }
 };
 

@@ -3,7 +3,8 @@
 // An instruction set says, as the template argument `Set`,
 //   Set::tile                  how many rows of x are multiplied at once: as many as its registers hold
 //   Set::halves(p)             sixteen numbers in half precision as Lanes
-//   Set::dot<bits, n>(p, x)    for each of n rows, sixteen sums of a group's codes at p times the 32 integers at x[i]
+//   Set::dot<bits, n, planes>(p, x)   for each plane of each of n rows, sixteen sums of a group's codes at p times the 32
+//                              integers at x + apart<n>(i)
 //   Set::raised                whether 8-bit codes are taken as they are stored, 128 too high
 #pragma once
 
@@ -15,32 +16,41 @@
 namespace stemma {
 namespace {
 
+// From the first of n rows' codes to those of the i-th, the second plane's counted behind the first's.
+template <int n>
+constexpr int apart(int i) {
+  return i / n * Codes::kPlane + i % n * kGroup;
+}
+
 template <class Set, int bits, int n, int planes>
 void multiply_tile(const std::uint8_t* block, const Codes& x, const float* bias, const Rows& out, int to) {
   Lanes totals[n];
   for (auto& total : totals) total = bias ? load(bias) : Lanes{};
   const int groups = x.groups();
+  const std::int8_t* codes = x.codes(0, 0);
+  const std::size_t from = x.at(0, 0);
+  const float *scales = x.all_scales + from, *shifts = x.all_shifts + from;
+  const std::int32_t* lifts = x.all_lifts + from;
   for (int at = 0; at < groups; at += 2, block += block_bytes(bits)) {
     const auto* halves = reinterpret_cast<const std::uint16_t*>(block);
     for (int second = 0; second < 2; ++second) {
-      const int group = at + second;
       // A second plane is multiplied like further rows.
-      const std::int8_t* rows[n * planes];
-      for (int i = 0; i < n * planes; ++i)
-        rows[i] = x.codes + std::size_t(i % n) * x.stride + (i / n) * x.plane + group * kGroup;
       Integers sums[n * planes];
-      Set::template dot<bits, n * planes>(block + codes_at(bits) + second * group_bytes(bits), rows, sums);
+      Set::template dot<bits, n, planes>(block + codes_at(bits) + second * group_bytes(bits), codes, sums);
       const Lanes scale = Set::halves(halves + second * kLanes);
       for (int i = 0; i < n; ++i) {
-        const int its = i * groups + group;
         Integers product = planes == 2 ? sums[i] * kRadix + sums[n * (planes - 1) + i] : sums[i];
-        if constexpr (bits == 8 && Set::raised) product -= 128 * x.sums[its];
-        totals[i] += floats(product) * (scale * x.scales[its]);
+        if constexpr (bits == 8 && Set::raised) product -= lifts[i];
+        totals[i] += floats(product) * (scale * scales[i]);
       }
       if constexpr (bits == 4) {
         const Lanes minimum = Set::halves(halves + (2 + second) * kLanes);
-        for (int i = 0; i < n; ++i) totals[i] += minimum * x.shifts[i * groups + group];
+        for (int i = 0; i < n; ++i) totals[i] += minimum * shifts[i];
       }
+      codes += planes * Codes::kPlane;
+      scales += kBundle;
+      shifts += kBundle;
+      lifts += kBundle;
     }
   }
   for (int i = 0; i < n; ++i) store(out[i] + to, totals[i]);
@@ -104,17 +114,19 @@ inline void quantise(const Rows& x, const Codes& to) {
       const bool usable = inverse > 0.0f && inverse <= kLargestFloat;
       const Lanes first = usable ? rounded(low * inverse) : Lanes{},
                   second = usable ? rounded(high * inverse) : Lanes{};
-      const std::size_t at = std::size_t(row) * to.groups() + group;
-      auto* codes = to.codes + at * kGroup;
+      const std::size_t at = to.at(row, group);
+      auto* codes = to.codes(row, group);
+      std::int32_t total;
       if (to.planes == 2) {
         const Lanes upper_first = rounded(first * (1.0f / radix)), upper_second = rounded(second * (1.0f / radix));
-        to.sums[at] = kRadix * put(codes, upper_first, upper_second) +
-                      put(codes + to.plane, first - upper_first * radix, second - upper_second * radix);
+        total = kRadix * put(codes, upper_first, upper_second) +
+                put(codes + Codes::kPlane, first - upper_first * radix, second - upper_second * radix);
       } else {
-        to.sums[at] = put(codes, first, second);
+        total = put(codes, first, second);
       }
-      to.scales[at] = largest / most;
-      to.shifts[at] = to.scales[at] * float(to.sums[at]);
+      to.all_lifts[at] = 128 * total;
+      to.all_scales[at] = largest / most;
+      to.all_shifts[at] = to.all_scales[at] * float(total);
     }
 }
 

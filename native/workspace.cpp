@@ -23,7 +23,7 @@ void Workspace::reserve(int items, int slots) {
   rotations.resize(std::max<std::size_t>(rotations.size(), items));
 
   const int widest = std::max({s.d_model, s.d_ff, s.n_heads * s.d_head, s.d_embedding, s.d_inputs});
-  const std::size_t numbers = std::size_t(items) * round_up(widest, kColumns);
+  const std::size_t numbers = std::size_t(round_up(items, kBundle)) * round_up(widest, kColumns);
   codes_.reserve(s.planes() * numbers / sizeof(float));
   for (Buffer* buffer : {&scales_, &sums_, &shifts_}) buffer->reserve(numbers / kGroup);
   const int together = std::max(1, s.n_heads / s.n_kv_heads);
@@ -38,8 +38,7 @@ Codes Workspace::codes(int count, int stride) {
           shifts_.data(),
           count,
           stride,
-          spec_.planes(),
-          std::size_t(count) * stride};
+          spec_.planes()};
 }
 
 }  // namespace stemma

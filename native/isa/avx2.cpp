@@ -33,30 +33,31 @@ struct Avx2 {
     return _mm256_madd_epi16(_mm256_maddubs_epi16(sizes, x), _mm256_set1_epi16(1));
   }
 
-  template <int bits, int n>
-  static void dot(const std::uint8_t* codes, const std::int8_t* const (&x)[n], Integers (&sums)[n]) {
-    __m256i added[n][2] = {};
+  template <int bits, int n, int planes>
+  static void dot(const std::uint8_t* codes, const std::int8_t* x, Integers (&sums)[n * planes]) {
+    constexpr int all = n * planes;
+    __m256i added[all][2] = {};
     const __m256i lower = _mm256_set1_epi8(15), shift = _mm256_set1_epi8(-128);
     for (int at = 0; at < group_bytes(bits) / 64; ++at)
       for (int half = 0; half < 2; ++half) {
         const auto loaded = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(codes + at * 64 + half * 32));
         if constexpr (bits == 8) {
           const __m256i code = _mm256_xor_si256(loaded, shift), size = _mm256_abs_epi8(code);
-          for (int i = 0; i < n; ++i) {
-            const __m256i signs = _mm256_sign_epi8(four(x[i] + 4 * at), code);
+          for (int i = 0; i < all; ++i) {
+            const __m256i signs = _mm256_sign_epi8(four(x + apart<n>(i) + 4 * at), code);
             added[i][half] = _mm256_add_epi32(added[i][half], multiplied(size, signs));
           }
         } else {
           const __m256i low = _mm256_and_si256(loaded, lower);
           const __m256i high = _mm256_and_si256(_mm256_srli_epi16(loaded, 4), lower);
-          for (int i = 0; i < n; ++i) {
-            const auto* from = x[i] + 8 * at;
+          for (int i = 0; i < all; ++i) {
+            const auto* from = x + apart<n>(i) + 8 * at;
             const __m256i both = _mm256_add_epi32(multiplied(low, four(from)), multiplied(high, four(from + 4)));
             added[i][half] = _mm256_add_epi32(added[i][half], both);
           }
         }
       }
-    for (int i = 0; i < n; ++i) std::memcpy(&sums[i], added[i], sizeof sums[i]);
+    for (int i = 0; i < all; ++i) std::memcpy(&sums[i], added[i], sizeof sums[i]);
   }
 };
 

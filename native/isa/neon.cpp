@@ -28,25 +28,26 @@ struct Neon {
     return vreinterpretq_s8_s32(vdupq_n_s32(bytes));
   }
 
-  template <int bits, int n>
-  static void dot(const std::uint8_t* codes, const std::int8_t* const (&x)[n], Integers (&sums)[n]) {
-    int32x4_t added[n][4] = {};
+  template <int bits, int n, int planes>
+  static void dot(const std::uint8_t* codes, const std::int8_t* x, Integers (&sums)[n * planes]) {
+    constexpr int all = n * planes;
+    int32x4_t added[all][4] = {};
     for (int at = 0; at < group_bytes(bits) / 64; ++at)
       for (int quarter = 0; quarter < 4; ++quarter) {
         const uint8x16_t loaded = vld1q_u8(codes + at * 64 + quarter * 16);
         if constexpr (bits == 8) {
           const int8x16_t code = vreinterpretq_s8_u8(veorq_u8(loaded, vdupq_n_u8(128)));
-          for (int i = 0; i < n; ++i) added[i][quarter] = vdotq_s32(added[i][quarter], code, four(x[i] + 4 * at));
+          for (int i = 0; i < all; ++i) added[i][quarter] = vdotq_s32(added[i][quarter], code, four(x + apart<n>(i) + 4 * at));
         } else {
           const int8x16_t low = vreinterpretq_s8_u8(vandq_u8(loaded, vdupq_n_u8(15)));
           const int8x16_t high = vreinterpretq_s8_u8(vshrq_n_u8(loaded, 4));
-          for (int i = 0; i < n; ++i) {
-            added[i][quarter] = vdotq_s32(added[i][quarter], low, four(x[i] + 8 * at));
-            added[i][quarter] = vdotq_s32(added[i][quarter], high, four(x[i] + 8 * at + 4));
+          for (int i = 0; i < all; ++i) {
+            added[i][quarter] = vdotq_s32(added[i][quarter], low, four(x + apart<n>(i) + 8 * at));
+            added[i][quarter] = vdotq_s32(added[i][quarter], high, four(x + apart<n>(i) + 8 * at + 4));
           }
         }
       }
-    for (int i = 0; i < n; ++i) std::memcpy(&sums[i], added[i], sizeof sums[i]);
+    for (int i = 0; i < all; ++i) std::memcpy(&sums[i], added[i], sizeof sums[i]);
   }
 };
 

@@ -8,6 +8,7 @@ with the draws that it would have made anyway: what is written is not only of th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -69,6 +70,10 @@ class LookAhead:
         logits = self.stepper.extend([token, *self._guessed])
         self._logits = list(torch.split(logits[1:], 1)) if self._guessed else []
         return logits[:1]
+
+    def alone(self) -> AbstractContextManager[None]:
+        """See `stemma.generation.stepper.Alone`."""
+        return self.stepper.alone()
 
     def reorder(self, rows: Int[Tensor, " rows"]) -> None:
         """Go on with these rows of the cache."""

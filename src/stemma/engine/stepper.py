@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,6 +66,16 @@ class NativeStepper:
         """Go on with these rows of the cache."""
         with refusals(_WHERE):
             self._started().reorder(_ids(rows))
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While this is entered, torch computes on one thread: its others spin for work where ours want to run."""
+        before = torch.get_num_threads()
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
 
     def _started(self) -> Any:
         assert self._cache is not None, "start comes first"

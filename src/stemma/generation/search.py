@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
+from contextlib import nullcontext
 from functools import partial
 
 import torch
@@ -20,7 +21,7 @@ from stemma.generation.hypothesis import (
     stream_seed,
 )
 from stemma.generation.sampling import Singles
-from stemma.generation.stepper import Prompt, Stepper
+from stemma.generation.stepper import Alone, Prompt, Stepper
 from stemma.generation.stochastic import StochasticBeams
 from stemma.generation.strategies import Beam, DiverseBeam, Greedy, Sample, StochasticBeam, Strategy
 
@@ -62,14 +63,15 @@ def search(
         return told or tokens[-1] in stops
 
     frontier = _frontier(stepper, prompts, strategy, ends, len(stops), max_new_tokens)
-    for remaining in reversed(range(max_new_tokens)):
-        offered = logits if processor is None else processor(frontier.ids(), logits.clone())
-        rows, tokens = frontier.advance(logits, offered)
-        if not rows or not remaining:
-            break
-        if rows != list(range(len(logits))):
-            stepper.reorder(torch.tensor(rows, device=logits.device))
-        logits = _numbers(stepper.step(torch.tensor(tokens, device=logits.device)))
+    with stepper.alone() if isinstance(stepper, Alone) else nullcontext():
+        for remaining in reversed(range(max_new_tokens)):
+            offered = logits if processor is None else processor(frontier.ids(), logits.clone())
+            rows, tokens = frontier.advance(logits, offered)
+            if not rows or not remaining:
+                break
+            if rows != list(range(len(logits))):
+                stepper.reorder(torch.tensor(rows, device=logits.device))
+            logits = _numbers(stepper.step(torch.tensor(tokens, device=logits.device)))
     return frontier.results()
 
 

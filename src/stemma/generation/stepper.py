@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -46,6 +46,15 @@ class Stepper(Protocol):
 
     def history(self, prompt: Prompt) -> list[int]:
         """The ids that precede the first new one in the text that is written."""
+        ...
+
+
+@runtime_checkable
+class Alone(Protocol):
+    """A stepper with threads of its own, which those of torch would keep from their work."""
+
+    def alone(self) -> AbstractContextManager[None]:
+        """While this is entered, torch computes on one thread."""
         ...
 
 

@@ -44,7 +44,13 @@ check: .venv/.tests
 test: .venv/.tests
 	$(PYTEST)
 
-bench: .venv/.tests
+# llama.cpp is compiled for this very processor, as it is at its best.
+.venv/.peers: .venv/.tests
+	@echo "setting up the peers of the benchmarks (once; llama.cpp is compiled)"
+	CMAKE_ARGS="-DGGML_NATIVE=ON" $(INSTALL) llama-cpp-python==0.3.36 ctranslate2
+	@touch $@
+
+bench: .venv/.peers
 	@for script in $(filter-out benchmarks/frame.py,$(wildcard benchmarks/*.py)); do echo "$$script"; $(BIN)/python "$$script" || exit 1; done
 
 # The tests that are slow, that need real weights or that draw examples, with far more examples than `make test` draws;

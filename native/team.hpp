@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 
@@ -21,9 +22,8 @@ class Team {
       body(int(long(size) * chunk / chunks), int(long(size) * (chunk + 1) / chunks), thread);
     };
     if (chunks == 1) return part(0, 0);
-    run(chunks,
-        {[](const void* work, int chunk, int thread) { (*static_cast<const decltype(part)*>(work))(chunk, thread); },
-         &part});
+    run({[](const void* work, int chunk, int thread) { (*static_cast<const decltype(part)*>(work))(chunk, thread); },
+         &part, std::uint32_t(chunks)});
   }
 
   int size() const { return threads_; }
@@ -40,11 +40,12 @@ class Team {
   struct Work {
     void (*call)(const void* work, int chunk, int thread);
     const void* work;
+    std::uint32_t chunks;
   };
   struct Board;
 
   Team();
-  void run(int chunks, Work work);
+  void run(Work work);
   static void follow(std::shared_ptr<Board> board, int thread);
 
   std::shared_ptr<Board> board_;

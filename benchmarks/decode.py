@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -93,8 +94,10 @@ def smollm2(bench: Run, place: Path, tasks: Path) -> None:
         "transformers": ("transformers", place / "smollm2"),
     }
     rates, others = told(bench, "SmolLM2", sides, tasks)
-    same = rates["int4"]["ids"] == rates["llama.cpp Q4_1"]["ids"]
-    bench.note("SmolLM2, the first 32 ids are llama.cpp's", same)
+    ours, theirs = rates["int4"]["ids"], rates["llama.cpp Q4_1"]["ids"]
+    alike = next((place for place, pair in enumerate(zip(ours, theirs, strict=True)) if pair[0] != pair[1]), len(ours))
+    bench.note("SmolLM2, so many first ids are llama.cpp's", alike)
+    share(bench, rates["int4"]["one"])
     peers = [side for side in sides if side.startswith("llama.cpp")]
     fastest = {task: max(peers, key=lambda side: rates[side][task]) for task in TASKS}
     owed = [
@@ -109,6 +112,52 @@ def smollm2(bench: Run, place: Path, tasks: Path) -> None:
         ("int8", "one", "CTranslate2", 1.0),
     ]
     judge(bench, "SmolLM2", rates, owed, others)
+
+
+def share(bench: Run, rate: float) -> None:
+    """How much of the memory's speed writing reaches."""
+    import stemma
+    from stemma.engine.measure import bytes_a_token, memory_speed
+
+    lm, speed = stemma.load("smollm2", quantize="int4"), memory_speed()
+    bench.note("memory, GB/s", round(speed / 1e9, 1))
+    bench.note("SmolLM2 int4, share of the memory's speed", round(rate * bytes_a_token(lm) / speed, 3))
+
+
+def beside_a_neighbour(bench: Run, place: Path, tasks: Path) -> None:
+    """While another process has one core to itself, as far as the system lets it."""
+    from stemma.checkpoints import locate
+
+    file = locate("smollm2").path
+    spin = f"import os; os.sched_setaffinity(0, [{max(os.sched_getaffinity(0))}])\nwhile True: pass"
+    neighbour = subprocess.Popen([sys.executable, "-c", spin])
+    try:
+        sides = {"int4": ("int4", file), "llama.cpp Q4_1": ("llama.cpp", file)}
+        sides["llama.cpp Q4_0"] = ("llama.cpp", requantised(file, "Q4_0", place))
+        rates, others = told(bench, "SmolLM2 beside a neighbour", sides, tasks)
+    finally:
+        neighbour.kill()
+        neighbour.wait()
+    owed = [("int4", "one", peer, 1.0) for peer in sides if peer != "int4"]
+    judge(bench, "SmolLM2 beside a neighbour,", rates, owed, others)
+
+
+def looked_up(bench: Run, place: Path) -> None:
+    """A summary, which repeats much of what it is of: guesses change nothing but the time."""
+    import stemma
+    from stemma.checkpoints import locate
+
+    lm = stemma.load("smollm2")
+    assert lm.tokenizer is not None
+    passage = (ROOT / "LICENSE").read_text(encoding="utf-8")[1000:3500]
+    asked = f"Summarise this text, and quote its most important sentences word by word:\n\n{passage}"
+    ids = lm.tokenizer.encode_chat([{"role": "user", "content": asked}])
+    tasks = place / "summary.json"
+    tasks.write_text(json.dumps({"prompts": [ids], "long": ids[:LONG], "new": NEW}))
+    file = locate("smollm2").path
+    rates, others = told(bench, "a summary", {"int4, lookup": ("int4, lookup", file), "int4": ("int4", file)}, tasks)
+    bench.note("a summary, the same ids", rates["int4, lookup"]["ids"] == rates["int4"]["ids"])
+    judge(bench, "a summary,", rates, [("int4, lookup", "one", "int4", 1.5)], others)
 
 
 def random_model(bench: Run, name: str, place: Path, tasks: Path) -> None:
@@ -162,6 +211,8 @@ def main() -> None:
         tasks = {"prompts": [ids[start : start + PROMPT] for start in starts], "long": ids[:LONG], "new": NEW}
         (place / "tasks.json").write_text(json.dumps(tasks))
         smollm2(bench, place, place / "tasks.json")
+        beside_a_neighbour(bench, place, place / "tasks.json")
+        looked_up(bench, place)
         for name in FAMILIES:
             random_model(bench, name, place, place / "tasks.json")
 

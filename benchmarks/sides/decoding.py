@@ -22,7 +22,7 @@ Write = Callable[[list[list[int]], int], Sequence[Sequence[int]]]
 """Greedily, so many ids after each prompt, whatever they are."""
 
 
-def stemma_side(model: str, quantize: str) -> Write:
+def stemma_side(model: str, quantize: str, speculate: str | None = None) -> Write:
     """The path of `generate`, without its text."""
     import torch
 
@@ -33,7 +33,8 @@ def stemma_side(model: str, quantize: str) -> Write:
     lm = stemma.load(model, quantize=quantize)  # type: ignore[arg-type]
 
     def write(prompts: list[list[int]], new: int) -> list[tuple[int, ...]]:
-        return [found[0].tokens for found in search(lm.stepper(), prompts, Greedy(), max_new_tokens=new)]
+        stepper = lm.stepper(speculate=speculate)  # type: ignore[arg-type]
+        return [found[0].tokens for found in search(stepper, prompts, Greedy(), max_new_tokens=new)]
 
     return write
 
@@ -129,6 +130,7 @@ def transformers_side(model: str) -> Write:
 SIDES: dict[str, Callable[[str], Write]] = {
     "int4": lambda model: stemma_side(model, "int4"),
     "int8": lambda model: stemma_side(model, "int8"),
+    "int4, lookup": lambda model: stemma_side(model, "int4", "lookup"),
     "llama.cpp": llama_cpp_side,
     "CTranslate2": ctranslate2_side,
     "transformers": transformers_side,
@@ -151,7 +153,7 @@ def go(write: Write, tasks: dict[str, Any]) -> dict[str, Any]:
         first, _ = seconds(write, some, 1)
         both, written = seconds(write, some, count)
         rates[name] = len(some) * (count - 1) / (both - first)
-        rates.setdefault("ids", list(written[0][:32]))
+        rates.setdefault("ids", list(written[0]))
     reading, _ = seconds(write, [long], 1)
     return rates | {"read": len(long) / reading}
 

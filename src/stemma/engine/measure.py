@@ -59,12 +59,16 @@ def measure(lm: Any, memory: float, n_prompt: int = 256, n_new: int = 64) -> Spe
     reading = median(_seconds(write(1)) for _ in range(_ROUNDS))
     both = median(_seconds(write(n_new)) for _ in range(_ROUNDS))
     writing = (n_new - 1) / max(both - reading, 1e-9)
-    weight_bytes = _bytes_a_token(lm)
+    weight_bytes = bytes_a_token(lm)
     return Speed(n_prompt / reading, writing, weight_bytes, weight_bytes * writing / memory)
 
 
-def _bytes_a_token(lm: Any) -> int:
-    """The decoder's matrices, of which all but the experts that are not chosen are read for a token."""
+def bytes_a_token(lm: Any) -> int:
+    """Those of the decoder's matrices, of which all but the experts that are not chosen are read for a token.
+
+    Args:
+        lm: what `stemma.load` gave.
+    """
     kept = lm.quantised.matrices if lm.quantised is not None and lm.quantised.decoder is not None else {}
     chosen = lm.architecture.experts
     total = 0.0

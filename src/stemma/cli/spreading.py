@@ -50,9 +50,11 @@ def spread(texts: Texts, embedder: Embedder, address: str) -> Iterator[np.ndarra
     from stemma.data.connection import connect, processors
 
     data = connect(address)
-    chunks = data.from_items([str(texts.file)], override_num_blocks=1).flat_map(partial(_chunks, texts=texts))
-    # A block is what a worker is given: one chunk.
-    vectors = chunks.repartition(target_num_rows_per_block=1).map(
+    # A block is what a worker is given: one chunk, which is more than a byte.
+    data.DataContext.get_current().target_max_block_size = 1
+    # Lines are read beside the workers, who take every processor: else each would wait for the other.
+    file = data.from_items([str(texts.file)], override_num_blocks=1)
+    vectors = file.flat_map(partial(_chunks, texts=texts), num_cpus=0).map(
         _Worker,
         fn_constructor_args=(embedder,),
         compute=data.ActorPoolStrategy(min_size=1, max_size=processors()),

@@ -154,15 +154,16 @@ class Checkpoints:
 
     @contextmanager
     def _new(self, target: Path) -> Iterator[Path]:
-        """One folder that all processes fill; it takes its name when the last is done."""
+        """One folder that all processes fill; it takes its name when the last is done, and before any goes on."""
         if not self.team.leads:
             yield self.team.share()
             self.team.wait()
-            return
-        with new_folder(target) as partial:
-            self.team.share(partial)
-            yield partial
-            self.team.wait()
+        else:
+            with new_folder(target) as partial:
+                self.team.share(partial)
+                yield partial
+                self.team.wait()
+        self.team.wait()
 
     def _forget(self) -> None:
         """Delete what is not to be kept, each at once."""

@@ -69,6 +69,7 @@ def test_a_cluster_of_two_workers_gives_the_same_vectors_in_order(
     file = tmp_path / "texts.txt"
     file.write_text("".join(f"text {n}\n" for n in range(20)))
     monkeypatch.setattr(embed, "Texts", partial(Texts, at_once=4))
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else other tests keep the cluster's processes from the processor
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
     try:
         cluster.add_node(num_cpus=1)

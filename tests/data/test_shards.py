@@ -218,7 +218,10 @@ def test_what_is_kept_describes_itself(tokenizer: Tokenizer, tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # Ray's own, about its dependencies
-def test_a_ray_cluster_makes_the_same_corpus(tokenizer: Tokenizer, tmp_path: Path) -> None:
+def test_a_ray_cluster_makes_the_same_corpus(
+    tokenizer: Tokenizer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_worker_niceness", "0")  # else other tests keep the cluster's processes from the processor
     ray = pytest.importorskip("ray", reason="ray is not installed")
     pytest.importorskip("ray.data", reason="ray is installed without its part for data")
     for number in range(4):

@@ -6,7 +6,6 @@ comes in, and files of other types that it made of it.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import subprocess
@@ -30,18 +29,6 @@ FAMILIES: Mapping[str, Mapping[str, Any]] = {
     "mixtral": dict(n_layers=6, d_model=512, n_heads=8, n_kv_heads=4, d_ff=1024, vocab_size=49152),
     "t5": dict(n_layers=6, d_model=512, n_heads=8, d_head=64, d_ff=2048, vocab_size=49152),
 }
-
-
-def requantised(file: Path, kind: str, place: Path) -> Path:
-    """What llama.cpp makes of a file: as another type, its scales by its own rule."""
-    import llama_cpp as cpp
-
-    made = place / f"{kind}.gguf"
-    if not made.exists():
-        params = cpp.llama_model_quantize_default_params()
-        params.ftype, params.allow_requantize = getattr(cpp, f"LLAMA_FTYPE_MOSTLY_{kind}"), True
-        assert cpp.llama_model_quantize(str(file).encode(), str(made).encode(), ctypes.byref(params)) == 0
-    return made
 
 
 def converted(folder: Path) -> Path:
@@ -80,6 +67,8 @@ def judge(
 
 def smollm2(bench: Run, place: Path, tasks: Path) -> None:
     """The real model, against everything."""
+    from sides.llama import requantised
+
     import stemma
     from stemma.checkpoints import locate
 
@@ -89,7 +78,10 @@ def smollm2(bench: Run, place: Path, tasks: Path) -> None:
         "int4": ("int4", file),
         "int8": ("int8", file),
         "llama.cpp Q4_1": ("llama.cpp", file),
-        **{f"llama.cpp {kind}": ("llama.cpp", requantised(file, kind, place)) for kind in ("Q4_0", "Q8_0")},
+        **{
+            f"llama.cpp {kind}": ("llama.cpp", requantised(file, kind, place / f"{kind}.gguf"))
+            for kind in ("Q4_0", "Q8_0")
+        },
         "CTranslate2": ("CTranslate2", converted(place / "smollm2")),
         "transformers": ("transformers", place / "smollm2"),
     }
@@ -133,7 +125,7 @@ def beside_a_neighbour(bench: Run, place: Path, tasks: Path) -> None:
     neighbour = subprocess.Popen([sys.executable, "-c", spin])
     try:
         sides = {"int4": ("int4", file), "llama.cpp Q4_1": ("llama.cpp", file)}
-        sides["llama.cpp Q4_0"] = ("llama.cpp", requantised(file, "Q4_0", place))
+        sides["llama.cpp Q4_0"] = ("llama.cpp", place / "Q4_0.gguf")
         rates, others = told(bench, "SmolLM2 beside a neighbour", sides, tasks)
     finally:
         neighbour.kill()

@@ -7,7 +7,6 @@ on nobody's grid; its width is a multiple of 256, which K-quants need.
 
 from __future__ import annotations
 
-import ctypes
 import subprocess
 import sys
 from collections.abc import Callable
@@ -40,9 +39,9 @@ def natively(lm: Any) -> Callable[[Any], Any]:
 
 def by_llama_cpp(file: Path, window: int) -> Callable[[Any], Any]:
     """llama.cpp's."""
-    import llama_cpp as cpp
     import numpy as np
     import torch
+    from sides.llama import cpp
 
     opened = cpp.llama_model_load_from_file(str(file).encode(), cpp.llama_model_default_params())
     params = cpp.llama_context_default_params()
@@ -63,17 +62,6 @@ def by_llama_cpp(file: Path, window: int) -> Callable[[Any], Any]:
         return torch.from_numpy(logits.copy())
 
     return read
-
-
-def quantised(file: Path, kind: str) -> Path:
-    """What llama.cpp makes of a file in full precision."""
-    import llama_cpp as cpp
-
-    made = file.with_name(f"{kind}.gguf")
-    params = cpp.llama_model_quantize_default_params()
-    params.ftype = getattr(cpp, f"LLAMA_FTYPE_MOSTLY_{kind}")
-    assert cpp.llama_model_quantize(str(file).encode(), str(made).encode(), ctypes.byref(params)) == 0
-    return made
 
 
 def within(bench: Run, name: str, found: float, exact: float) -> None:
@@ -100,6 +88,8 @@ def embedded(bench: Run, text: str) -> None:
 
 def trained(bench: Run, place: Path, text: str) -> None:
     """A model of our own, in 4 bits by us and by llama.cpp."""
+    from sides.llama import requantised
+
     import stemma
     from stemma.evaluation import perplexity
 
@@ -123,7 +113,7 @@ def trained(bench: Run, place: Path, text: str) -> None:
     ours = perplexity(natively(stemma.load(folder, quantize="int4")), ids, window)
     bench.note("trained here, int4, native, perplexity", round(ours, 4))
     for kind in ("Q4_1", "Q4_K_M"):
-        theirs = perplexity(by_llama_cpp(quantised(file, kind), window), ids, window)
+        theirs = perplexity(by_llama_cpp(requantised(file, kind, place / f"{kind}.gguf"), window), ids, window)
         bench.note(f"trained here, llama.cpp {kind}, perplexity", round(theirs, 4))
         bench.note(f"trained here, int4 no worse than {kind}", ours <= theirs)
 

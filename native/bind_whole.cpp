@@ -52,11 +52,14 @@ Shown shown_of(const Array& array, std::size_t texts, std::size_t queries, std::
 void attend(const Array& query, const Array& key, const Array& value, const Array& mixed, float scale,
             const std::optional<Array>& shown, std::uintptr_t all, std::uintptr_t number, int threads) {
   const std::size_t texts = query.shape(0), heads = query.shape(1), queries = query.shape(2), width = query.shape(3);
-  Whole whole{heads_of(query, "query"), heads_of(key, "key"), heads_of(value, "value"), heads_of(mixed, "mixed"), {}, 0, 0, 0, 0, 0, scale};
-  const std::size_t keys = key.shape(2);
-  for (const auto& [array, name, tokens] : {std::tuple{&key, "key", keys}, {&value, "value", keys}, {&mixed, "mixed", queries}}) {
+  Whole whole{heads_of(query, "query"), heads_of(key, "key"), heads_of(value, "value"), heads_of(mixed, "mixed"), {}, 0, 0, 0, 0, 0, 0, scale};
+  const std::size_t keys = key.shape(2), key_heads = key.shape(1);
+  if (key_heads < 1 || heads % key_heads != 0) refuse("key", "must have a number of heads that divides the queries'");
+  for (const auto& [array, name, its, tokens] : {std::tuple{&key, "key", key_heads, keys},
+                                                 {&value, "value", key_heads, keys},
+                                                 {&mixed, "mixed", heads, queries}}) {
     same(*array, name, 0, texts);
-    same(*array, name, 1, heads);
+    same(*array, name, 1, its);
     same(*array, name, 2, tokens);
     same(*array, name, 3, width);
   }
@@ -65,7 +68,8 @@ void attend(const Array& query, const Array& key, const Array& value, const Arra
   for (const auto* one : {&whole.query, &whole.key})
     if (one->token % 2 != 0) refuse("query", "must have an even step from token to token");
   if (shown) whole.shown = shown_of(*shown, texts, queries, keys);
-  whole.texts = texts, whole.heads = heads, whole.queries = queries, whole.keys = keys, whole.width = width;
+  whole.texts = texts, whole.heads = heads, whole.key_heads = key_heads;
+  whole.queries = queries, whole.keys = keys, whole.width = width;
   Workers workers{nullptr, nullptr, 1};
   if (all != 0 && number != 0 && threads > 1)
     workers = {reinterpret_cast<decltype(Workers::all)>(all), reinterpret_cast<decltype(Workers::number)>(number), threads};

@@ -2,6 +2,7 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
@@ -87,7 +88,7 @@ Numbers product(const Matrix& matrix, const Array& x, int activation_bits) {
   {
     const nb::gil_scoped_release released;
     const auto& chosen = kernels();
-    chosen.quantise(from, as_codes);
+    chosen.quantise(from, as_codes, 0, as_codes.groups());
     const auto lock = Team::the().lock();
     Team::the().share(matrix.row_blocks(), [&](int first, int last, int) {
       chosen.multiply(matrix, from, as_codes, nullptr, to, first, last);
@@ -238,6 +239,25 @@ void bind_decoder(nb::module_& module) {
             return owned(std::move(logits), {given.size(), std::size_t(decoder.spec().vocab_size)});
           },
           nb::arg("cache"), nb::arg("tokens"), "Read one more token of every row; logits (rows, vocab_size).")
+      .def(
+          "choose",
+          [](Decoder& decoder, Cache& cache, const std::vector<std::int64_t>& tokens) {
+            std::vector<Chosen> chosen;
+            {
+              const nb::gil_scoped_release released;
+              chosen = decoder.choose(cache, tokens);
+            }
+            std::vector<int> likeliest;
+            std::vector<float> logprobs;
+            for (const auto& [token, logprob] : chosen) {
+              likeliest.push_back(token);
+              logprobs.push_back(logprob);
+            }
+            return std::pair(likeliest, logprobs);
+          },
+          nb::arg("cache"), nb::arg("tokens"),
+          "Read one more token of every row; the likeliest that follow, and the logarithms of their probabilities: no "
+          "numbers where the logits are none.")
       .def(
           "extend",
           [](Decoder& decoder, Cache& cache, int row, const Array& tokens, bool last_only) {

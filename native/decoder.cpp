@@ -12,6 +12,15 @@ namespace {
 
 constexpr std::size_t kTogether = 64;  // items of a pass: more are read in several
 
+struct Appending {
+  std::vector<float>& to;
+  int vocab_size;
+
+  void operator()(const Pass&, const Rows& logits) const {
+    for (int i = 0; i < logits.count; ++i) to.insert(to.end(), logits[i], logits[i] + vocab_size);
+  }
+};
+
 }  // namespace
 
 Decoder::Decoder(const Fields& fields, const Tensors& tensors)
@@ -40,7 +49,8 @@ Item Decoder::item(Cache& cache, int row, int ahead, std::int64_t token) const {
   return {row, position, token};
 }
 
-void Decoder::pass(Cache& cache, std::span<const Item> items, std::size_t asked, float* to) {
+template <class Take>
+void Decoder::pass(Cache& cache, std::span<const Item> items, std::size_t asked, Take take) {
   require(&cache.spec() == spec_.get(), "cache", "another decoder's", "does not fit", "use one that this decoder made");
   const auto lock = Team::the().lock();
   for (std::size_t first = 0; first < items.size(); first += kTogether) {
@@ -49,21 +59,37 @@ void Decoder::pass(Cache& cache, std::span<const Item> items, std::size_t asked,
     pass.run();
     if (asked < first + part.size()) {
       const std::size_t skipped = std::max(asked, first) - first, count = part.size() - skipped;
-      pass.score(int(skipped), int(count), to);
-      to += count * spec_->vocab_size;
+      take(pass, pass.score(int(skipped), int(count)));
     }
     for (const auto& item : part) cache[item.row].length = item.position + 1;
   }
 }
 
-std::vector<float> Decoder::step(Cache& cache, std::span<const std::int64_t> tokens) {
+std::vector<Item> Decoder::items(Cache& cache, std::span<const std::int64_t> tokens) const {
   require(tokens.size() == std::size_t(cache.rows()), "tokens", tokens.size(), "must be one for each row of the cache",
           "give as many");
   std::vector<Item> items;
   for (int row = 0; row < cache.rows(); ++row) items.push_back(item(cache, row, 0, tokens[row]));
-  std::vector<float> logits(items.size() * spec_->vocab_size);
-  pass(cache, items, 0, logits.data());
+  return items;
+}
+
+std::vector<float> Decoder::step(Cache& cache, std::span<const std::int64_t> tokens) {
+  const auto asked = items(cache, tokens);
+  std::vector<float> logits;
+  logits.reserve(asked.size() * spec_->vocab_size);
+  pass(cache, asked, 0, Appending{logits, spec_->vocab_size});
   return logits;
+}
+
+std::vector<Chosen> Decoder::choose(Cache& cache, std::span<const std::int64_t> tokens) {
+  const auto asked = items(cache, tokens);
+  std::vector<Chosen> chosen(asked.size());
+  Chosen* to = chosen.data();
+  pass(cache, asked, 0, [&](const Pass& pass, const Rows& logits) {
+    pass.choose(logits, to);
+    to += logits.count;
+  });
+  return chosen;
 }
 
 std::vector<float> Decoder::extend(Cache& cache, int row, std::span<const std::int64_t> tokens, bool last_only) {
@@ -72,8 +98,9 @@ std::vector<float> Decoder::extend(Cache& cache, int row, std::span<const std::i
   std::vector<Item> items;
   for (int i = 0; i < int(tokens.size()); ++i) items.push_back(item(cache, row, i, tokens[i]));
   const std::size_t asked = last_only ? items.size() - 1 : 0;
-  std::vector<float> logits((items.size() - asked) * spec_->vocab_size);
-  pass(cache, items, asked, logits.data());
+  std::vector<float> logits;
+  logits.reserve((items.size() - asked) * spec_->vocab_size);
+  pass(cache, items, asked, Appending{logits, spec_->vocab_size});
   return logits;
 }
 
@@ -88,11 +115,12 @@ std::vector<std::vector<std::int64_t>> Decoder::write(Cache& cache, std::span<co
   std::vector<std::int64_t> last(tokens.begin(), tokens.end());
   std::vector<int> live(tokens.size());
   for (int row = 0; row < cache.rows(); ++row) live[row] = row;
-  std::vector<float> logits(tokens.size() * spec_->vocab_size);
+  std::vector<float> logits;
   for (int step = 0; step < count && !live.empty(); ++step) {
     std::vector<Item> items;
     for (const int row : live) items.push_back(item(cache, row, 0, last[row]));
-    pass(cache, items, 0, logits.data());
+    logits.clear();
+    pass(cache, items, 0, Appending{logits, spec_->vocab_size});
     std::vector<int> next;
     for (std::size_t i = 0; i < live.size(); ++i) {
       const std::span<const float> scores(logits.data() + i * spec_->vocab_size, spec_->vocab_size);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cache.hpp"
+#include "kernels.hpp"
 #include "sampling.hpp"
 #include "weights.hpp"
 
@@ -30,6 +31,8 @@ class Decoder {
 
   // One more token of every row; logits (rows, vocab_size).
   std::vector<float> step(Cache& cache, std::span<const std::int64_t> tokens);
+  // The same, but the likeliest token that follows in each row.
+  std::vector<Chosen> choose(Cache& cache, std::span<const std::int64_t> tokens);
   // Several more of one row; logits of each of them, or of the last alone.
   std::vector<float> extend(Cache& cache, int row, std::span<const std::int64_t> tokens, bool last_only);
   // For each row what it writes after its token: at most `count` ids, up to the first that is among `stops`, which is
@@ -39,8 +42,11 @@ class Decoder {
                                                const std::function<void()>& between);
 
  private:
-  // Logits of the items from number `asked` on go to `to`.
-  void pass(Cache& cache, std::span<const Item> items, std::size_t asked, float* to);
+  // take(pass, logits) is called with those of the items from number `asked` on, some at a time.
+  template <class Take>
+  void pass(Cache& cache, std::span<const Item> items, std::size_t asked, Take take);
+  // One more token of each row.
+  std::vector<Item> items(Cache& cache, std::span<const std::int64_t> tokens) const;
   Item item(Cache& cache, int row, int ahead, std::int64_t token) const;
 
   std::shared_ptr<const Spec> spec_;

@@ -72,18 +72,26 @@ struct Attending {
   float* scores;  // room for n_queries * (last + 16)
 };
 
+// The likeliest token, the first of equals, and the logarithm of its probability: no number where a logit is none.
+struct Chosen {
+  int token;
+  float logprob;
+};
+
 struct Kernels {
   const char* name;
   // out[row][first * 16, last * 16) = matrix x + bias, for blocks of sixteen of the matrix's rows; bias may be null.
   void (*multiply)(const Matrix& matrix, const Rows& x, const Codes& codes, const float* bias, const Rows& out,
                    int first, int last);
-  void (*quantise)(const Rows& x, const Codes& to);
+  // Groups [first, last) of each row.
+  void (*quantise)(const Rows& x, const Codes& to, int first, int last);
   void (*attend)(const Attending& attending);
   // (x - mean) / deviation * gain + offset over `width` numbers, the mean taken as 0 where not `centred`.
   void (*normalise)(const float* x, const float* gain, const float* offset, bool centred, float eps, int width,
                     float* out);
   // f(x) * factor; factor may be null. `size` is a multiple of 16.
   void (*activate)(Activation f, const float* x, const float* factor, float* out, int size);
+  Chosen (*choose)(const float* logits, int size);
 };
 
 // Those of this processor, the fastest first; the last is portable.

@@ -37,33 +37,34 @@ inline Lanes larger(Lanes a, Lanes b) { return a > b ? a : b; }
 
 inline Lanes size_of(Lanes a) { return reinterpret_cast<Lanes>(reinterpret_cast<Integers>(a) & 0x7fffffff); }
 
-template <class Value, class Combine>
-inline Value reduce(const Value* lanes, Combine combine) {
-  Value part[kLanes];
-  std::memcpy(part, lanes, sizeof part);
-  for (int half = kLanes / 2; half; half /= 2)
-    for (int i = 0; i < half; ++i) part[i] = combine(part[i], part[i + half]);
-  return part[0];
+// Every lane combined with the one eight further, then four, two and one: what stands in the first is of all.
+template <class Vector, class Combine>
+inline auto reduce(Vector x, Combine combine) {
+  x = combine(x, __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7));
+  x = combine(x, __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 12, 13, 14, 15, 8, 9, 10, 11));
+  x = combine(x, __builtin_shufflevector(x, x, 2, 3, 0, 1, 6, 7, 4, 5, 10, 11, 8, 9, 14, 15, 12, 13));
+  x = combine(x, __builtin_shufflevector(x, x, 1, 0, 3, 2, 5, 4, 7, 6, 9, 8, 11, 10, 13, 12, 15, 14));
+  return x[0];
 }
 
 inline float sum(Lanes lanes) {
-  return reduce(reinterpret_cast<const float*>(&lanes), [](float a, float b) { return a + b; });
+  return reduce(lanes, [](Lanes a, Lanes b) { return a + b; });
 }
 
 inline float maximum(Lanes lanes) {
-  return reduce(reinterpret_cast<const float*>(&lanes), [](float a, float b) { return a > b ? a : b; });
+  return reduce(lanes, [](Lanes a, Lanes b) { return larger(a, b); });
 }
+
+inline Integers larger(Integers a, Integers b) { return a > b ? a : b; }
 
 // The largest of their sizes; not a number where one of them is none: as integers, the bits of these are the largest.
 inline float largest_size(Lanes a, Lanes b) {
   const auto first = reinterpret_cast<Integers>(size_of(a)), second = reinterpret_cast<Integers>(size_of(b));
-  const Integers both = first > second ? first : second;
-  return std::bit_cast<float>(
-      reduce(reinterpret_cast<const std::int32_t*>(&both), [](auto x, auto y) { return x > y ? x : y; }));
+  return std::bit_cast<float>(reduce(larger(first, second), [](Integers x, Integers y) { return larger(x, y); }));
 }
 
 inline std::int32_t sum(Integers lanes) {
-  return reduce(reinterpret_cast<const std::int32_t*>(&lanes), [](auto a, auto b) { return a + b; });
+  return reduce(lanes, [](Integers a, Integers b) { return a + b; });
 }
 
 // To the nearest whole number: what stands below the ones is lost when this is added.

@@ -109,7 +109,7 @@ void Pass::end() {
   if (spec_.placement != Placement::post) normalise(weights_.last_norm, stream_, stream_);
 }
 
-void Pass::score(int first, int count, float* to) {
+Rows Pass::score(int first, int count) {
   const auto part = [&](const Rows& rows) { return rows.part(first, count); };
   Rows hidden = part(stream_);
   if (weights_.narrowing.weight) {
@@ -126,7 +126,13 @@ void Pass::score(int first, int count, float* to) {
   }
   const Rows logits = part(at_.logits.rows(count_));
   multiply(hidden, {{weights_.head, logits}});
-  for (int i = 0; i < count; ++i) std::copy_n(logits[i], spec_.vocab_size, to + std::size_t(i) * spec_.vocab_size);
+  return logits;
+}
+
+void Pass::choose(const Rows& logits, Chosen* to) const {
+  team_.share(logits.count, [&](int first, int last, int) {
+    for (int i = first; i < last; ++i) to[i] = kernels_.choose(logits[i], spec_.vocab_size);
+  });
 }
 
 void Pass::attend(const Block& block, int layer, const Rows& x) {
@@ -142,7 +148,7 @@ void Pass::attend(const Block& block, int layer, const Rows& x) {
   }
   remember(layer);
   const int window = spec_.windows[layer];
-  mix([&](int item, int head, Attending& a) {
+  mix(spec_.position == PositionKind::rotary, [&](int item, int head, Attending& a) {
     const auto& [row, position, token] = items_[item];
     a.keys = cache_[row].own->keys(layer, head);
     a.values = cache_[row].own->values(layer, head);
@@ -152,16 +158,13 @@ void Pass::attend(const Block& block, int layer, const Rows& x) {
     a.bias_stride = cache_.bias().stride();
     return cache_.bias().row(0, position);
   });
-  multiply(at_.joined.rows(count_), {{block.output, at_.branch.rows(count_)}});
+  const Rows joined = at_.joined.rows(count_);
+  multiply(joined, at_.made.of(joined), {{block.output, at_.branch.rows(count_)}});
 }
 
 void Pass::look_up(const Block& block, int layer, const Rows& x) {
   multiply(x, {{block.cross_query, at_.query.rows(count_)}});
-  const Rows query = at_.query.rows(count_), heads = at_.heads.rows(count_);
-  for (int i = 0; i < count_; ++i)
-    for (int head = 0; head < spec_.n_heads; ++head)
-      std::copy_n(query[i] + head * spec_.d_head, spec_.d_head, heads[i] + head * spec_.width());
-  mix([&](int item, int head, Attending& a) -> const float* {
+  mix(false, [&](int item, int head, Attending& a) -> const float* {
     const Store& memory = *cache_[items_[item].row].memory[layer];
     a.keys = memory.keys(0, head);
     a.values = memory.values(0, head);
@@ -170,40 +173,40 @@ void Pass::look_up(const Block& block, int layer, const Rows& x) {
     a.last = memory.capacity();
     return nullptr;
   });
-  multiply(at_.joined.rows(count_), {{block.cross_output, at_.branch.rows(count_)}});
+  const Rows joined = at_.joined.rows(count_);
+  multiply(joined, at_.made.of(joined), {{block.cross_output, at_.branch.rows(count_)}});
 }
 
-// Turns queries and keys, and appends keys and values.
+// Turns keys, and appends them and values.
 void Pass::remember(int layer) {
   const bool turned = spec_.position == PositionKind::rotary;
   const int channels = spec_.d_head;
-  const Rows query = at_.query.rows(count_), key = at_.key.rows(count_), value = at_.value.rows(count_);
-  const Rows heads = at_.heads.rows(count_);
-  for (int i = 0; i < count_; ++i) {
-    const auto& [row, position, token] = items_[i];
-    for (int head = 0; head < spec_.n_heads; ++head) {
-      float* to = heads[i] + head * spec_.width();
-      std::copy_n(query[i] + head * channels, channels, to);
-      if (turned) at_.rotations[i].turn(to);
-    }
+  const Rows key = at_.key.rows(count_), value = at_.value.rows(count_);
+  for (int i = 0; i < count_; ++i)
     for (int head = 0; head < spec_.n_kv_heads; ++head) {
       float* its_key = key[i] + head * channels;
       if (turned) at_.rotations[i].turn(its_key);
-      cache_[row].own->write(layer, head, position, its_key, value[i] + head * channels, channels);
+      cache_[items_[i].row].own->write(layer, head, items_[i].position, its_key, value[i] + head * channels, channels);
     }
-  }
 }
 
 // Attention of every item's heads; `see` says what a key head's queries see, and gives the first query head's bias.
 template <class See>
-void Pass::mix(const See& see) {
-  const Rows heads = at_.heads.rows(count_), mixed = at_.mixed.rows(count_), joined = at_.joined.rows(count_);
-  const int group = spec_.n_heads / spec_.n_kv_heads, width = spec_.width();
+void Pass::mix(bool turned, const See& see) {
+  const Rows query = at_.query.rows(count_), heads = at_.heads.rows(count_);
+  const Rows mixed = at_.mixed.rows(count_), joined = at_.joined.rows(count_);
+  const Codes codes = at_.made.of(joined);
+  const int group = spec_.n_heads / spec_.n_kv_heads, width = spec_.width(), channels = spec_.d_head;
   // Queries of a group share what they read; where there are few groups, each goes its own way.
   const int together = count_ * spec_.n_kv_heads >= 4 * team_.size() ? group : 1, units = spec_.n_heads / together;
+  const bool whole_groups = together * channels % kGroup == 0;
   team_.share(count_ * units, [&](int first, int last, int thread) {
     for (int unit = first; unit < last; ++unit) {
       const int item = unit / units, head = unit % units * together;
+      for (int i = head; i < head + together; ++i) {
+        std::copy_n(query[item] + i * channels, channels, heads[item] + i * width);
+        if (turned) at_.rotations[item].turn(heads[item] + i * width);
+      }
       Attending a{};
       const float* bias = see(item, head / group, a);
       a.bias = bias ? bias + head * a.bias_stride : nullptr;
@@ -215,9 +218,14 @@ void Pass::mix(const See& see) {
       a.scores = at_.scores(thread);
       kernels_.attend(a);
       for (int i = 0; i < together; ++i)
-        std::copy_n(a.output + i * width, spec_.d_head, joined[item] + (head + i) * spec_.d_head);
+        std::copy_n(a.output + i * width, channels, joined[item] + (head + i) * channels);
+      const bool last_of_item = head + together == spec_.n_heads;
+      if (whole_groups)
+        kernels_.quantise(joined.part(item, 1), codes.part(item, 1), head * channels / kGroup,
+                          last_of_item ? codes.groups() : (head + together) * channels / kGroup);
     }
   });
+  if (!whole_groups) kernels_.quantise(joined, codes, 0, codes.groups());
 }
 
 void Pass::feed(const Block& block, const Rows& x) {
@@ -228,18 +236,20 @@ void Pass::feed(const Block& block, const Rows& x) {
 void Pass::run_network(const Network& network, const Rows& x) {
   const Rows inner = at_.inner.rows(x.count), gate = at_.gate.rows(x.count), out = at_.branch.rows(x.count);
   const bool gated = spec_.gated;
-  const bool quantised = network.up.weight->bits() < 32 || (gated && network.gate.weight->bits() < 32);
-  const Codes codes = prepare(x, quantised);
-  team_.share(network.up.weight->row_blocks(), [&](int first, int last, int) {
-    kernels_.multiply(*network.up.weight, x, codes, network.up.bias(), inner, first, last);
-    if (gated) kernels_.multiply(*network.gate.weight, x, codes, network.gate.bias(), gate, first, last);
-    const int begin = first * kLanes, size = (last - first) * kLanes;
+  const Codes codes = prepare(x), made = at_.made.of(inner);
+  const int blocks = network.up.weight->row_blocks();
+  team_.share(made.groups(), [&](int first, int last, int) {
+    const int from = first * kGroup / kLanes, to = std::min(last * kGroup / kLanes, blocks);
+    kernels_.multiply(*network.up.weight, x, codes, network.up.bias(), inner, from, to);
+    if (gated) kernels_.multiply(*network.gate.weight, x, codes, network.gate.bias(), gate, from, to);
+    const int begin = from * kLanes, size = std::max(0, to - from) * kLanes;
     for (int i = 0; i < x.count; ++i) {
       float* up = inner[i] + begin;
       kernels_.activate(spec_.activation, gated ? gate[i] + begin : up, gated ? up : nullptr, up, size);
     }
+    kernels_.quantise(inner, made, first, last);
   });
-  multiply(inner, {{network.down, out}});
+  multiply(inner, made, {{network.down, out}});
 }
 
 void Pass::run_experts(const Block& block, const Rows& x) {
@@ -269,27 +279,21 @@ Rows Pass::normalise(const Norm& norm, const Rows& x, const Rows& out) const {
   return out;
 }
 
-Codes Pass::prepare(const Rows& x, bool quantised) {
-  const Codes codes = at_.codes(x.count, x.stride);
-  if (!quantised) return codes;
+Codes Pass::prepare(const Rows& x) {
+  const Codes codes = at_.read.of(x);
   if (x.count == 1 || x.count * x.stride < kWorthSharing) {
-    kernels_.quantise(x, codes);
+    kernels_.quantise(x, codes, 0, codes.groups());
     return codes;
   }
   team_.share(x.count, [&](int first, int last, int) {
-    kernels_.quantise(x.part(first, last - first), codes.part(first, last - first));
+    kernels_.quantise(x.part(first, last - first), codes.part(first, last - first), 0, codes.groups());
   });
   return codes;
 }
 
-void Pass::multiply(const Rows& x, std::initializer_list<Target> targets) {
+void Pass::multiply(const Rows& x, const Codes& codes, std::initializer_list<Target> targets) {
   int blocks = 0;
-  bool quantised = false;
-  for (const auto& target : targets) {
-    blocks += target.linear.weight->row_blocks();
-    quantised |= target.linear.weight->bits() < 32;
-  }
-  const Codes codes = prepare(x, quantised);
+  for (const auto& target : targets) blocks += target.linear.weight->row_blocks();
   team_.share(blocks, [&](int first, int last, int) {
     for (const auto& [linear, out] : targets) {
       const int its = linear.weight->row_blocks();

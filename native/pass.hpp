@@ -15,7 +15,6 @@ class Workspace {
   explicit Workspace(const Spec& spec) : spec_(spec) {}
 
   void reserve(int items, int slots);
-  Codes codes(int count, int stride);
 
   struct Place {
     Buffer buffer;
@@ -27,13 +26,21 @@ class Workspace {
   Place token, inputs, stream, normed, also, branch, asked, gathered, narrow;
   Place query, key, value, joined, heads, mixed;  // heads and mixed: each head padded
   Place gate, inner, routed, logits;
+  // Rows as integers: those that a phase reads, and those that it makes for the next one.
+  struct Integers {
+    Buffer codes, scales, sums, shifts;
+    int planes = 0;
+
+    Codes of(const Rows& x);
+  };
+  Integers read, made;
   std::vector<Rotation> rotations;
 
   float* scores(int thread) { return scores_.data() + thread * scores_room_; }
 
  private:
   const Spec& spec_;
-  Buffer scores_, codes_, scales_, sums_, shifts_;
+  Buffer scores_;
   std::size_t scores_room_ = 0;
 };
 
@@ -43,8 +50,10 @@ class Pass {
 
   // Appends to the cache, but leaves the rows' lengths.
   void run();
-  // Logits of `count` items from the first on; after `run`.
-  void score(int first, int count, float* to);
+  // Logits of `count` items from the first on; after `run`, and until the next pass.
+  Rows score(int first, int count);
+  // The likeliest token of each of these rows.
+  void choose(const Rows& logits, Chosen* to) const;
 
  private:
   struct Target {
@@ -59,16 +68,17 @@ class Pass {
   void look_up(const Block& block, int layer, const Rows& x);
   void feed(const Block& block, const Rows& x);
 
-  // Each of these leaves its result in `branch`, but `mix` in `joined`.
+  // Each of these leaves its result in `branch`, but `mix` in `joined` and `made`.
   void run_network(const Network& network, const Rows& x);
   void run_experts(const Block& block, const Rows& x);
   template <class See>
-  void mix(const See& see);
+  void mix(bool turned, const See& see);
   void remember(int layer);
 
   Rows normalise(const Norm& norm, const Rows& x, const Rows& out) const;
-  Codes prepare(const Rows& x, bool quantised);
-  void multiply(const Rows& x, std::initializer_list<Target> targets);
+  Codes prepare(const Rows& x);
+  void multiply(const Rows& x, std::initializer_list<Target> targets) { multiply(x, prepare(x), targets); }
+  void multiply(const Rows& x, const Codes& codes, std::initializer_list<Target> targets);
   void add(const Rows& to, const Rows& x) const;
 
   const Spec& spec_;

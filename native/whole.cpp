@@ -52,17 +52,31 @@ inline void turn(const std::int32_t* from, std::ptrdiff_t row, int n, std::int32
 // The lanes among the next 16 that lie before an end.
 inline __mmask16 before(int end) { return end >= kLanes ? 0xffff : end > 0 ? (1u << end) - 1 : 0; }
 
+// Behind the last key that any of the first n queries sees.
+inline int behind_shown(const std::uint8_t* shown, std::ptrdiff_t step, int n, int keys) {
+  for (int j = (keys - 1) / 64 * 64; j >= 0; j -= 64) {
+    const __mmask64 real = keys - j >= 64 ? ~__mmask64{0} : (__mmask64{1} << (keys - j)) - 1;
+    __mmask64 seen = 0;
+    for (int r = 0; r < n; ++r) {
+      const __m512i bytes = _mm512_maskz_loadu_epi8(real, shown + r * step + j);
+      seen |= _mm512_test_epi8_mask(bytes, bytes);
+    }
+    if (seen) return j + 64 - __builtin_clzll(seen);
+  }
+  return 1;
+}
+
 // One head of one text, whose channels come in pairs: what one product of half precision takes at a time.
 template <int kPairs>
 class Head {
  public:
   Head(const half* key, std::ptrdiff_t key_step, const half* value, std::ptrdiff_t value_step, int keys) : keys_(keys) {
-    padded_ = (keys + 31) / 32 * 32;
-    for (int j = 0; j < padded_; j += kLanes)
+    const int padded = pad(keys);
+    for (int j = 0; j < padded; j += kLanes)
       for (int p = 0; p < kPairs; p += kLanes)
         turn(reinterpret_cast<const std::int32_t*>(key + j * key_step) + p, key_step / 2, keys - j,
              turned_ + (j / kLanes * kPairs + p) * kLanes);
-    for (int j = 0; j < padded_; j += 2) {
+    for (int j = 0; j < padded; j += 2) {
       for (int c = 0; c < kVectors; ++c) {
         const __m512i even = widened(value, value_step, j, c), odd = widened(value, value_step, j + 1, c);
         _mm512_store_si512(paired_ + (j / 2 * kVectors + c) * kLanes, _mm512_or_si512(even, _mm512_slli_epi32(odd, 16)));
@@ -76,6 +90,7 @@ class Head {
       const auto* from = reinterpret_cast<const std::int32_t*>(query + std::min(r, n - 1) * query_step);
       for (int p = 0; p < kPairs; ++p) asked_[p * kRows + r] = from[p];
     }
+    padded_ = pad(shown == nullptr ? keys_ : behind_shown(shown, shown_step, n, keys_));
     score(n, scale, shown, shown_step);
     for (int r = 0; r < kRows; ++r) share(r);
     for (int c = 0; c < kVectors; c += 2) gather(n, c, mixed, mixed_step);
@@ -83,6 +98,8 @@ class Head {
 
  private:
   static constexpr int kVectors = kPairs * 2 / kLanes;
+
+  static int pad(int keys) { return (keys + 31) / 32 * 32; }
 
   __m512i widened(const half* value, std::ptrdiff_t step, int j, int c) const {
     if (j >= keys_) return _mm512_setzero_si512();
@@ -158,7 +175,7 @@ class Head {
     }
   }
 
-  int keys_, padded_;
+  int keys_, padded_;  // those of the text; those that the queries at hand need
   float over_[kRows];
   __m512 most_[kRows];
   alignas(64) std::int32_t turned_[kMostKeys * kPairs];  // 16 keys: a vector of one pair of each
@@ -170,7 +187,8 @@ class Head {
 
 template <int kPairs>
 void attend_head(const Whole& w, int text, int head) {
-  Head<kPairs> one(w.key.at(text, head), w.key.token, w.value.at(text, head), w.value.token, w.keys);
+  const int shared = head / (w.heads / w.key_heads);
+  Head<kPairs> one(w.key.at(text, shared), w.key.token, w.value.at(text, shared), w.value.token, w.keys);
   for (int i = 0; i < w.queries; i += kRows) {
     const std::uint8_t* shown = w.shown.data == nullptr ? nullptr : w.shown.data + text * w.shown.text + i * w.shown.query;
     one.mix(w.query.at(text, head) + i * w.query.token, w.query.token, std::min(kRows, w.queries - i), w.scale, shown,

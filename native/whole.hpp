@@ -1,4 +1,5 @@
 // Attention of whole texts in half precision: every query sees every key that a mask shows (Vaswani et al. 2017, 3.2).
+// A key head serves as many query heads as there are for each (Ainslie et al. 2023, section 2.2).
 #pragma once
 
 #include <cstddef>
@@ -9,7 +10,7 @@ namespace stemma {
 using half = std::uint16_t;  // the upper half of a float: bfloat16
 
 // Keys of a text that fit into the working memory of a core.
-constexpr int kMostKeys = 512;
+constexpr int kMostKeys = 2048;
 
 // Where a head's vectors lie; the channels of a vector are next to each other.
 struct Heads {
@@ -29,7 +30,7 @@ struct Shown {
 struct Whole {
   Heads query, key, value, mixed;
   Shown shown;
-  int texts, heads, queries, keys, width;  // width: channels of a head, 32 or 64
+  int texts, heads, key_heads, queries, keys, width;  // width: channels of a head, 32 or 64
   float scale;
 };
 

@@ -24,21 +24,24 @@ void Workspace::reserve(int items, int slots) {
 
   const int widest = std::max({s.d_model, s.d_ff, s.n_heads * s.d_head, s.d_embedding, s.d_inputs});
   const std::size_t numbers = std::size_t(round_up(items, kBundle)) * round_up(widest, kColumns);
-  codes_.reserve(s.planes() * numbers / sizeof(float));
-  for (Buffer* buffer : {&scales_, &sums_, &shifts_}) buffer->reserve(numbers / kGroup);
+  for (Integers* integers : {&read, &made}) {
+    integers->planes = s.planes();
+    integers->codes.reserve(s.planes() * numbers / sizeof(float));
+    for (Buffer* buffer : {&integers->scales, &integers->sums, &integers->shifts}) buffer->reserve(numbers / kGroup);
+  }
   const int together = std::max(1, s.n_heads / s.n_kv_heads);
   scores_room_ = std::max(scores_room_, std::size_t(together) * round_up(slots + kLanes, kColumns));
   scores_.reserve(scores_room_ * Team::the().size());
 }
 
-Codes Workspace::codes(int count, int stride) {
-  return {reinterpret_cast<std::int8_t*>(codes_.data()),
-          scales_.data(),
-          reinterpret_cast<std::int32_t*>(sums_.data()),
-          shifts_.data(),
-          count,
-          stride,
-          spec_.planes()};
+Codes Workspace::Integers::of(const Rows& x) {
+  return {reinterpret_cast<std::int8_t*>(codes.data()),
+          scales.data(),
+          reinterpret_cast<std::int32_t*>(sums.data()),
+          shifts.data(),
+          x.count,
+          x.stride,
+          planes};
 }
 
 }  // namespace stemma

@@ -41,11 +41,10 @@ def stemma_side(model: str, quantize: str, speculate: str | None = None) -> Writ
 
 def llama_cpp_side(model: str) -> Write:
     """Its C interface, with the largest of the logits in numpy."""
-    import llama_cpp as cpp
     import numpy as np
+    from llama import cpp
 
     cpp.llama_backend_init()
-    cpp.llama_log_set(cpp.llama_log_callback(lambda *_: None), None)
     opened = cpp.llama_model_load_from_file(model.encode(), cpp.llama_model_default_params())
     params = cpp.llama_context_default_params()
     params.n_ctx, params.n_batch, params.n_ubatch, params.n_seq_max = 4096, 1024, 512, 8

@@ -247,7 +247,7 @@ class Fuzzer {
     const std::function<void()> nothing = [] {};
     const Sampling sampling{chance(0.5) ? 0.0 : 0.9, between(0, 120), one_of({0.0, 0.3, 1.0}),
                             std::uint64_t(between(0, 9))};
-    switch (between(0, 6)) {
+    switch (between(0, 7)) {
       case 0:
         return void(decoder.step(cache, ids(cache.rows() + (chance(0.05) ? 1 : 0), s.vocab_size)));
       case 1:
@@ -260,6 +260,8 @@ class Fuzzer {
       case 4:
         return cache.trim(between(-1, cache.rows()), between(-1, 20));
       case 5:
+        return void(decoder.choose(cache, ids(cache.rows(), s.vocab_size)));
+      case 6:
         return cache.memory(between(-1, s.n_layers), between(-1, cache.rows()), given, given, slots);
       default: {
         std::vector<std::int64_t> rows(between(0, 6));

@@ -3,6 +3,7 @@
 
 #include "../activations.hpp"
 #include "../attention.hpp"
+#include "../choosing.hpp"
 #include "../norms.hpp"
 #include "../products.hpp"
 
@@ -10,7 +11,7 @@ namespace stemma {
 namespace {
 
 template <class Set>
-constexpr Kernels kernels_of{Set::name, multiply<Set>, quantise, attend, normalise, activate};
+constexpr Kernels kernels_of{Set::name, multiply<Set>, quantise, attend, normalise, activate, choose};
 
 }  // namespace
 }  // namespace stemma

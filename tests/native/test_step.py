@@ -151,6 +151,32 @@ def test_several_callers_at_once() -> None:
     assert together == alone
 
 
+@pytest.mark.parametrize("isa", stemma_native.isas())
+def test_choosing_is_stepping_to_the_likeliest(isa: str) -> None:
+    """The last vector of logits is not full."""
+    model = random_model(replace(tiny(family("llama")), vocab_size=2 * VOCAB - 1))
+    decoder = make_decoder(make_program(model.architecture, model.state_dict(), bits=32, head_bits=32))
+    usual = stemma_native.isa()
+    stemma_native.use_isa(isa)
+    ours, theirs = decoder.cache(3, 10), decoder.cache(3, 10)
+    tokens = [1, 2, 3]
+    for _ in range(6):
+        logits = torch.from_numpy(decoder.step(theirs, np.array(tokens)))
+        tokens, logprobs = decoder.choose(ours, tokens)
+        assert tokens == logits.argmax(-1).tolist()
+        assert logprobs == pytest.approx(logits.log_softmax(-1).amax(-1).tolist(), abs=tolerances.FP32)
+    stemma_native.use_isa(usual)
+
+
+def test_logits_that_are_no_numbers_choose_nothing() -> None:
+    model = random_model(tiny(family("llama")))
+    with torch.no_grad():
+        model.get_parameter("decoder.norm.weight")[3] = torch.nan
+    decoder = make_decoder(make_program(model.architecture, model.state_dict()))
+    _, logprobs = decoder.choose(decoder.cache(2, 4), [1, 2])
+    assert np.isnan(logprobs).all()
+
+
 def test_writing_is_stepping() -> None:
     """Greedy ids, up to the first stop of each row."""
     _, decoder = llama(bits=4)

@@ -27,7 +27,7 @@ def heads(texts: int, tokens: int, width: int, seed: int) -> torch.Tensor:
 
 @pytest.mark.usefixtures("native")
 @pytest.mark.parametrize("width", whole.WIDTHS)
-@pytest.mark.parametrize(("n_queries", "n_keys"), [(1, 1), (7, 33), (16, 16), (40, 200), (9, whole.WHOLE_KEYS)])
+@pytest.mark.parametrize(("n_queries", "n_keys"), [(1, 1), (7, 33), (16, 16), (40, 200), (9, whole.MOST_KEYS)])
 @pytest.mark.parametrize("masked", ["none", "keys", "pairs"])
 def test_it_is_softmax_of_products(width: int, n_queries: int, n_keys: int, masked: str) -> None:
     query, key, value = heads(2, n_queries, width, 0), heads(2, n_keys, width, 1), heads(2, n_keys, width, 2)
@@ -44,10 +44,21 @@ def test_it_is_softmax_of_products(width: int, n_queries: int, n_keys: int, mask
 
 
 @pytest.mark.usefixtures("native")
+@pytest.mark.parametrize("n_tokens", [5, 70, 300])
+def test_heads_share_keys_and_see_what_precedes_them(n_tokens: int) -> None:
+    query = torch.cat([heads(2, n_tokens, 64, seed) for seed in (0, 1)], 1)
+    key, value = heads(2, n_tokens, 64, 2), heads(2, n_tokens, 64, 3)
+    found = attend_whole(query, key, value, Scores(causal=True), 0.1)
+    weights = attention_weights(query.float(), key.float(), Scores(causal=True), 0.1)
+    exact = weights @ value.float().repeat_interleave(2, 1)
+    torch.testing.assert_close(found.float(), exact, atol=tolerances.BFLOAT16_MIXES, rtol=0)
+
+
+@pytest.mark.usefixtures("native")
 def test_plain_products_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     query, key, value = heads(3, 20, 32, 0), heads(3, 30, 32, 1), heads(3, 30, 32, 2)
     fast = attend_whole(query, key, value, Scores(), 0.2)
-    monkeypatch.setattr("stemma.nn.products.serves_here", lambda: False)
+    monkeypatch.setattr(whole, "serves_here", lambda: False)
     torch.testing.assert_close(
         fast, attend_whole(query, key, value, Scores(), 0.2), atol=tolerances.BFLOAT16_MIXES, rtol=0
     )
@@ -60,7 +71,7 @@ def test_plain_products_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
         (heads(1, 4, 16, 0), heads(1, 4, 16, 0), "32 or 64 channels"),
         (heads(1, 4, 32, 0), heads(1, 4, 64, 0), "axis 3"),
         (heads(1, 4, 32, 0).float(), heads(1, 4, 32, 0), "bfloat16"),
-        (heads(1, 4, 32, 0), heads(1, whole.WHOLE_KEYS + 1, 32, 0), "1 to 512 tokens"),
+        (heads(1, 4, 32, 0), heads(1, whole.MOST_KEYS + 1, 32, 0), "1 to 2048 tokens"),
     ],
     ids=["width", "widths", "type", "keys"],
 )

@@ -50,6 +50,11 @@ class NativeStepper:
         with refusals(_WHERE):
             return torch.from_numpy(self.decoder.step(self._started(), _ids(tokens)))
 
+    def choose(self, tokens: Sequence[int]) -> tuple[list[int], list[float]]:
+        """Take one more token a row and give the likeliest of what follows, and their log-probabilities."""
+        with refusals(_WHERE):
+            return self.decoder.choose(self._started(), tokens)  # type: ignore[no-any-return]
+
     def extend(self, tokens: Sequence[int]) -> Float[Tensor, "S V"]:
         """Take several tokens of the one row there is and give the logits of what follows each."""
         with refusals(_WHERE):

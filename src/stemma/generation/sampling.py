@@ -46,6 +46,21 @@ class Singles:
         tokens: list[int] = picks.tolist()
         logprobs: list[float] = logits.log_softmax(-1).gather(-1, picks[:, None]).flatten().tolist()
         weighed = logprobs if offered is logits else offered.gather(-1, picks[:, None]).flatten().tolist()
+        return self.take(tokens, logprobs, weighed)
+
+    def take(
+        self, tokens: Sequence[int], logprobs: Sequence[float], weighed: Sequence[float]
+    ) -> tuple[list[int], list[int]]:
+        """Go on with chosen tokens.
+
+        Args:
+            tokens: one a row.
+            logprobs: theirs.
+            weighed: what each was chosen for.
+
+        Returns:
+            As `Frontier.advance`.
+        """
         if not all(map(math.isfinite, (*logprobs, *weighed))):
             raise nothing_to_choose(f"those of new token {len(self._tokens[self._live[0]]) + 1}")
         rows = []

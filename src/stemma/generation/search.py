@@ -21,7 +21,7 @@ from stemma.generation.hypothesis import (
     stream_seed,
 )
 from stemma.generation.sampling import Singles
-from stemma.generation.stepper import Alone, Prompt, Stepper
+from stemma.generation.stepper import Alone, Chooser, Prompt, Stepper
 from stemma.generation.stochastic import StochasticBeams
 from stemma.generation.strategies import Beam, DiverseBeam, Greedy, Sample, StochasticBeam, Strategy
 
@@ -63,15 +63,25 @@ def search(
         return told or tokens[-1] in stops
 
     frontier = _frontier(stepper, prompts, strategy, ends, len(stops), max_new_tokens)
+    device, width, chosen = logits.device, len(logits), None
+    greedy = isinstance(strategy, Greedy) and processor is None
     with stepper.alone() if isinstance(stepper, Alone) else nullcontext():
         for remaining in reversed(range(max_new_tokens)):
-            offered = logits if processor is None else processor(frontier.ids(), logits.clone())
-            rows, tokens = frontier.advance(logits, offered)
+            if chosen is not None:
+                assert isinstance(frontier, Singles)
+                rows, tokens = frontier.take(*chosen, weighed=chosen[1])
+            else:
+                offered = logits if processor is None else processor(frontier.ids(), logits.clone())
+                rows, tokens = frontier.advance(logits, offered)
             if not rows or not remaining:
                 break
-            if rows != list(range(len(logits))):
-                stepper.reorder(torch.tensor(rows, device=logits.device))
-            logits = _numbers(stepper.step(torch.tensor(tokens, device=logits.device)))
+            if rows != list(range(width)):
+                stepper.reorder(torch.tensor(rows, device=device))
+            width = len(rows)
+            if greedy and isinstance(stepper, Chooser):
+                chosen = stepper.choose(tokens)
+            else:
+                logits = _numbers(stepper.step(torch.tensor(tokens, device=device)))
     return frontier.results()
 
 

@@ -58,6 +58,19 @@ class Alone(Protocol):
         ...
 
 
+@runtime_checkable
+class Chooser(Protocol):
+    """A stepper that finds the likeliest tokens by itself, without handing out a whole vocabulary's logits."""
+
+    def choose(self, tokens: Sequence[int]) -> tuple[list[int], list[float]]:
+        """Take one more token a row and give the likeliest of what follows, the first of equals.
+
+        Returns:
+            Their ids and log-probabilities, which are no numbers where the logits are none.
+        """
+        ...
+
+
 class ModelStepper:
     """Decoder-only and encoder-decoder models as a stepper.
 

@@ -8,16 +8,16 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
-from stemma.nn.masks import Scores
-from stemma.nn.whole import WHOLE_KEYS, WIDTHS, attend_compiled, serves_here
+from stemma.nn import whole
+from stemma.nn.masks import Mask, Scores
 
 # Queries that are scored together; measured on two cores: fewer lose speed in the products, more gain less from what
 # a causal mask hides.
 BLOCK = 128
 # Beyond so many keys the probabilities of a block no longer stay in the cache.
 MOST_KEYS = 2048
-# Without a gradient, in half precision: so many probabilities at once; up to WHOLE_KEYS keys products are faster.
-HELD = 2**21
+# Without a gradient, in half precision: so many probabilities at once; up to so many keys products are faster.
+HELD, WHOLE_KEYS = 2**21, 512
 
 
 def serves(query: Tensor, key: Tensor) -> bool:
@@ -29,21 +29,24 @@ def serves(query: Tensor, key: Tensor) -> bool:
 def reads_whole(query: Tensor, key: Tensor, scores: Scores) -> bool:
     """Whether plain products beat the fused kernel without a gradient: in half precision, with few keys."""
     still = not (torch.is_grad_enabled() or torch.compiler.is_compiling()) and query.device.type == "cpu"
-    alike = query.shape[1] == key.shape[1] and query.shape[2] > 1 and key.shape[2] <= WHOLE_KEYS
-    plain = not scores.causal and (scores.bias is None or scores.bias.dtype == torch.bool)
-    return still and alike and plain and query.dtype == torch.bfloat16
+    hidden = scores.bias is None or scores.bias.dtype == torch.bool
+    if not (still and hidden and query.dtype == torch.bfloat16 and query.shape[2] > 1):
+        return False
+    alike = query.shape[1] == key.shape[1] and key.shape[2] <= WHOLE_KEYS and not scores.causal
+    return alike or whole.serves(query, key)
 
 
 def attend_whole(
     query: Float[Tensor, "B H S K"],
-    key: Float[Tensor, "B H T K"],
-    value: Float[Tensor, "B H T K"],
+    key: Float[Tensor, "B G T K"],
+    value: Float[Tensor, "B G T K"],
     scores: Scores,
     scale: float,
 ) -> Float[Tensor, "B H S K"]:
     """softmax(scale Q K^T + bias) V, a few rows at a time, whose probabilities stay in the cache; see `attend`."""
-    if serves_here() and query.shape[3] in WIDTHS:
-        return attend_compiled(query, key, value, scores.bias, scale)
+    if whole.serves(query, key):
+        shown = Mask(causal=True).dense(query.shape[2], key.shape[2], query.device) if scores.causal else scores.bias
+        return whole.attend_compiled(query, key, value, shown, scale)
     rows, n_heads, n_queries, width = query.shape
     mixed = query.new_empty(rows, n_queries, n_heads, width).transpose(1, 2)
     step = max(1, HELD // (n_heads * n_queries * key.shape[2]))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from stemma.compiled import compiled
 
-WIDTHS, WHOLE_KEYS = (32, 64), 512
+WIDTHS, MOST_KEYS = (32, 64), 2048
 """Channels of a head, and keys of a text, that it computes."""
 
 
@@ -23,10 +23,15 @@ def serves_here() -> bool:
     return native is not None and native.attends_whole()
 
 
+def serves(query: Tensor, key: Tensor) -> bool:
+    """Whether it computes heads and lengths like these."""
+    return query.shape[3] in WIDTHS and key.shape[2] <= MOST_KEYS and serves_here()
+
+
 def attend_compiled(
     query: Float[Tensor, "B H S K"],
-    key: Float[Tensor, "B H T K"],
-    value: Float[Tensor, "B H T K"],
+    key: Float[Tensor, "B G T K"],
+    value: Float[Tensor, "B G T K"],
     shown: Bool[Tensor, "rows 1 queries T"] | None,
     scale: float,
 ) -> Float[Tensor, "B H S K"]:
@@ -34,9 +39,10 @@ def attend_compiled(
 
     Args:
         query: B H S K, with channels side by side, in bfloat16 like the others.
-        key: B H T K.
-        value: B H T K.
-        shown: True where a query sees a key; an axis of one stands for all.
+        key: B G T K.
+        value: B G T K.
+        shown: True where a query sees a key; an axis of one stands for all. What some neighbouring queries cannot see at
+            the end costs nothing.
         scale: the factor on the products.
     """
     texts, heads, n_queries, width = query.shape

@@ -243,7 +243,7 @@ def test_a_plain_call_does_not_run_on_the_copy() -> None:
     model = random_model(tiny(family_named("llama"))).eval()
     before = run_plainly(model, TOKENS)
     assert torch.equal(run_plainly(model.pack(), TOKENS).hidden, before.hidden)
-    serving = [module.inputs._packed for module in model.modules() if hasattr(module, "inputs")]
+    serving = [module.ending._packed for module in model.modules() if hasattr(module, "ending")]
     assert serving
     assert all(packed._checked_in is None for packed in serving)
     run(model, TOKENS)

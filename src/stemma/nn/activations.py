@@ -29,5 +29,6 @@ IN_PRODUCTS: Mapping[Activation, tuple[str, str]] = {
     "relu": ("relu", ""),
     "gelu": ("gelu", "none"),
     "gelu_tanh": ("gelu", "tanh"),
+    "silu": ("swish", ""),
 }
 """Those that a product of oneDNN computes itself: its name of each, and of its kind."""

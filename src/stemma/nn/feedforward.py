@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from stemma.nn.linears import Fused, Linear
+from stemma.nn.linears import Fused, Gating, Linear
 from stemma.spec.architecture import Architecture
 from stemma.spec.parts import Gated
 
@@ -21,19 +21,17 @@ class FeedForward(nn.Module):
     def __init__(self, spec: Architecture) -> None:
         super().__init__()
         bias = spec.bias.feedforward
-        names = ("gate", "up") if isinstance(spec.feedforward, Gated) else ("up",)
-        for name in names:
+        gated, activation = isinstance(spec.feedforward, Gated), spec.feedforward.activation
+        for name in ("gate", "up") if gated else ("up",):
             self.add_module(name, Linear(spec.d_model, spec.d_ff, bias=bias))
         self.down = Linear(spec.d_ff, spec.d_model, bias=bias)
         self.dropout = spec.dropout.feedforward
-        self.inputs = Fused(self, names, spec.feedforward.activation)
+        self.inputs = Gating(self, activation) if gated else Fused(self, ("up",), activation)
         self.ending = Fused(self, ("down",))
 
     def forward(self, x: Float[Tensor, "B S D"]) -> Float[Tensor, "B S D"]:
         """The network's output for each position."""
-        inner, *rest = self.inputs(x)
-        if rest:
-            inner = inner * rest[0]
+        (inner,) = self.inputs(x)
         if self.dropout and self.training:
             inner = functional.dropout(inner, self.dropout)
         return self.ending(inner)[0]

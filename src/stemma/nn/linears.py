@@ -120,6 +120,11 @@ class Packed:
         product: Tensor = torch.ops.mkldnn._linear_pointwise(x, self._weight, self._bias, name, [], kind)
         return product
 
+    def times(self, x: Float[Tensor, "B S D"], factor: Float[Tensor, "B S rows"]) -> Float[Tensor, "B S rows"]:
+        """(x W^T + b) * factor."""
+        product: Tensor = torch.ops.mkldnn._linear_pointwise.binary(x, factor, self._weight, self._bias, "mul")
+        return product
+
 
 class Fused:
     """Linear maps of one input, which stay modules of their own: each can be adapted, frozen or replaced by its role.
@@ -149,13 +154,21 @@ class Fused:
         if self.activation is None:
             return self._products(x)
         inside = IN_PRODUCTS.get(self.activation)
-        if inside is not None and len(self._names) == 1 and self._packed.serves(self._parts):
+        if inside is not None and len(self._names) == 1 and self.serves():
             return (self._packed(x, inside),)
         first, *rest = self._products(x)
         return (ACTIVATION_FUNCTIONS[self.activation](first), *rest)
 
+    def serves(self) -> bool:
+        """Whether the packed copy stands for the maps here."""
+        return self._packed.serves(self._parts)
+
+    def times(self, x: Float[Tensor, "B S D"], factor: Float[Tensor, "B S rows"]) -> Float[Tensor, "B S rows"]:
+        """The output of the maps, multiplied; only while the packed copy serves."""
+        return self._packed.times(x, factor)
+
     def _products(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor, ...]:
-        if self._packed.serves(self._parts):
+        if self.serves():
             return torch.split_with_sizes(self._packed(x), self._packed.widths, -1)
         trained = torch.compiler.is_compiling() and torch.is_grad_enabled()
         if trained and len(self._names) > 1 and (parts := self._parts()) is not None:
@@ -172,6 +185,31 @@ class Fused:
         if len(linears) < len(maps) or len(biases) not in (0, len(maps)):
             return None
         return Parts([part.weight for part in linears], biases)
+
+
+class Gating:
+    """f(gate(x)) * up(x); after `pack` the second of two products multiplies what the first one gave.
+
+    Args:
+        owner: the module that holds both maps.
+        activation: f.
+    """
+
+    def __init__(self, owner: nn.Module, activation: Activation) -> None:
+        self._both = Fused(owner, ("gate", "up"), activation)
+        self._gate, self._up = Fused(owner, ("gate",), activation), Fused(owner, ("up",))
+
+    def pack(self) -> None:
+        """Make the packed copies; without effect where it is impossible."""
+        self._gate.pack()
+        self._up.pack()
+
+    def __call__(self, x: Float[Tensor, "B S D"]) -> tuple[Tensor]:
+        """What the network's last map reads, B S F."""
+        if self._gate.serves() and self._up.serves():
+            return (self._up.times(x, *self._gate(x)),)
+        gate, up = self._both(x)
+        return (gate * up,)
 
 
 def _hooked(part: nn.Module) -> bool:

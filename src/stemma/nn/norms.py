@@ -31,4 +31,13 @@ class Normalise(nn.Module):
         """The normalised input, of the same shape."""
         if self.centred:
             return functional.layer_norm(x, self.shape, self.weight, self.bias, self.eps)
+        if x.dtype == torch.bfloat16 and x.device.type == "cpu" and not torch.is_grad_enabled():
+            return self._root_mean_square(x)
         return functional.rms_norm(x, self.shape, self.weight, self.eps)
+
+    def _root_mean_square(self, x: Float[Tensor, "*rest D"]) -> Float[Tensor, "*rest D"]:
+        """The same numbers as torch's, which takes three times as long over them in half precision."""
+        wide = x.float()
+        scale = torch.linalg.vector_norm(wide, dim=-1, keepdim=True).square_().div_(x.shape[-1]).add_(self.eps).rsqrt_()
+        wide.mul_(scale)
+        return (wide if self.weight is None else wide.mul_(self.weight)).to(x.dtype)

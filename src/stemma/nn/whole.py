@@ -41,8 +41,8 @@ def attend_compiled(
         query: B H S K, with channels side by side, in bfloat16 like the others.
         key: B G T K.
         value: B G T K.
-        shown: True where a query sees a key; an axis of one stands for all. What some neighbouring queries cannot see at
-            the end costs nothing.
+        shown: True where a query sees a key; an axis of one stands for all. Last keys that no query nearby
+            sees cost nothing.
         scale: the factor on the products.
     """
     texts, heads, n_queries, width = query.shape

@@ -103,7 +103,7 @@ def trained(bench: Run, place: Path, text: str) -> None:
     # llama.cpp is given ids: it needs no tokenizer.
     write_gguf(exact.stored, file, "F32", entries={"tokenizer.ggml.model": "no_vocab"})
     assert exact.tokenizer is not None
-    ids, window = exact.tokenizer.encode(text, add_special=False)[:N_TOKENS], 64
+    ids, window = exact.tokenizer.encode(text, add_special=False)[:N_TOKENS], int(SETTINGS["length"])
     whole = perplexity(lambda stretch: exact.model(stretch[None]).logits[0], ids, window)
     bench.note("trained here, in single precision, perplexity", round(whole, 4))
     within(

@@ -236,7 +236,8 @@ void Pass::feed(const Block& block, const Rows& x) {
 void Pass::run_network(const Network& network, const Rows& x) {
   const Rows inner = at_.inner.rows(x.count), gate = at_.gate.rows(x.count), out = at_.branch.rows(x.count);
   const bool gated = spec_.gated;
-  const Codes codes = prepare(x), made = at_.made.of(inner);
+  const bool quantised = network.up.weight->bits() < 32 || (gated && network.gate.weight->bits() < 32);
+  const Codes codes = prepare(x, quantised), made = at_.made.of(inner);
   const int blocks = network.up.weight->row_blocks();
   team_.share(made.groups(), [&](int first, int last, int) {
     const int from = first * kGroup / kLanes, to = std::min(last * kGroup / kLanes, blocks);
@@ -279,8 +280,9 @@ Rows Pass::normalise(const Norm& norm, const Rows& x, const Rows& out) const {
   return out;
 }
 
-Codes Pass::prepare(const Rows& x) {
+Codes Pass::prepare(const Rows& x, bool quantised) {
   const Codes codes = at_.read.of(x);
+  if (!quantised) return codes;
   if (x.count == 1 || x.count * x.stride < kWorthSharing) {
     kernels_.quantise(x, codes, 0, codes.groups());
     return codes;
@@ -289,6 +291,11 @@ Codes Pass::prepare(const Rows& x) {
     kernels_.quantise(x.part(first, last - first), codes.part(first, last - first), 0, codes.groups());
   });
   return codes;
+}
+
+void Pass::multiply(const Rows& x, std::initializer_list<Target> targets) {
+  const auto packed = [](const Target& target) { return target.linear.weight->bits() < 32; };
+  multiply(x, prepare(x, std::any_of(targets.begin(), targets.end(), packed)), targets);
 }
 
 void Pass::multiply(const Rows& x, const Codes& codes, std::initializer_list<Target> targets) {

@@ -76,8 +76,9 @@ class Pass {
   void remember(int layer);
 
   Rows normalise(const Norm& norm, const Rows& x, const Rows& out) const;
-  Codes prepare(const Rows& x);
-  void multiply(const Rows& x, std::initializer_list<Target> targets) { multiply(x, prepare(x), targets); }
+  // As integers, if anything reads them so.
+  Codes prepare(const Rows& x, bool quantised);
+  void multiply(const Rows& x, std::initializer_list<Target> targets);
   void multiply(const Rows& x, const Codes& codes, std::initializer_list<Target> targets);
   void add(const Rows& to, const Rows& x) const;
 

@@ -8,6 +8,7 @@ namespace stemma {
 namespace {
 
 constexpr float kHidden = -1e30f;
+constexpr int kLine = 64;     // bytes of a line of the caches
 constexpr int kTogether = 4;  // queries for which a key or value is loaded once
 
 // Sums that are added to in turn, so that one addition need not wait for the last.
@@ -25,12 +26,19 @@ struct Sums {
 
 // Products of sixteen slots' keys with `n` queries.
 template <int n, class Element>
-Sums<n> score(const Attending& a, const float* queries, const Element* keys, int block) {
+Sums<n> score(const Attending& a, const float* queries, const Element* keys, const Element* values, int block) {
   Sums<n> sums;
   const Element* key = keys + std::size_t(block) * kLanes * a.width;
+  const Element* value = values + std::size_t(block) * kLanes * a.width;
   for (int channel = 0; channel < a.width; channel += sums.chains)
     for (int chain = 0; chain < sums.chains; ++chain) {
-      const Lanes slots = load(key + (channel + chain) * kLanes);
+      const std::ptrdiff_t at = (channel + chain) * kLanes;
+      const Lanes slots = load(key + at);
+      // Two blocks of keys further, and the values that will be mixed: half of the time would be waiting for them.
+      if (sizeof(Element) * kLanes == kLine || chain % 2 == 0) {
+        __builtin_prefetch(key + at + 2 * kLanes * a.width, 0, 2);
+        __builtin_prefetch(value + at, 0, 2);
+      }
       for (int i = 0; i < n; ++i) sums.parts[chain][i] += slots * queries[i * a.width + channel + chain];
     }
   return sums;
@@ -78,7 +86,7 @@ void attend_together(const Attending& a, int query, const Element* keys, const E
   Lanes largest[n];
   for (auto& lanes : largest) lanes = all(kHidden);
   for (int slot = begin; slot < end; slot += kLanes) {
-    const Sums<n> scores = score<n>(a, queries, keys, slot / kLanes);
+    const Sums<n> scores = score<n>(a, queries, keys, values, slot / kLanes);
     for (int i = 0; i < n; ++i) {
       Lanes scored = scores.total(i) * a.scale;
       if (bias) scored += load(bias + i * a.bias_stride + slot);

@@ -198,7 +198,7 @@ void Pass::mix(bool turned, const See& see) {
   const Codes codes = at_.made.of(joined);
   const int group = spec_.n_heads / spec_.n_kv_heads, width = spec_.width(), channels = spec_.d_head;
   // Queries of a group share what they read; where there are few groups, each goes its own way.
-  const int together = count_ * spec_.n_kv_heads >= 4 * team_.size() ? group : 1, units = spec_.n_heads / together;
+  const int together = count_ * spec_.n_kv_heads >= team_.size() ? group : 1, units = spec_.n_heads / together;
   const bool whole_groups = together * channels % kGroup == 0;
   team_.share(count_ * units, [&](int first, int last, int thread) {
     for (int unit = first; unit < last; ++unit) {
